@@ -1,0 +1,298 @@
+/**
+ * Named VM images on disk: looked up, downloaded, verified, cached.
+ *
+ * @since 0.1.0
+ */
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpClient from "@effect/platform/HttpClient"
+import type * as Path from "@effect/platform/Path"
+import * as Arr from "effect/Array"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Order from "effect/Order"
+import * as ParseResult from "effect/ParseResult"
+import * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
+import type { Hasher } from "./Hasher.js"
+import { Host } from "./Host.js"
+import { ImageError, ValueError } from "./ImageError.js"
+import { ImageName } from "./ImageName.js"
+import type { ImageSource } from "./ImageSource.js"
+import * as Cache from "./internal/cache.js"
+import * as Fetch from "./internal/fetch.js"
+import { parseProblems } from "./internal/parseProblems.js"
+import { shared } from "./internal/shared.js"
+import { defaultRetry } from "./internal/transfer.js"
+import type { LocalImage } from "./LocalImage.js"
+import { Registry } from "./Registry.js"
+
+/**
+ * Provides images by name: {@link listAvailable}, {@link isCached}, {@link ensureImage}.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class ImageManager extends Context.Tag("smolvm-images/ImageManager")<
+  ImageManager,
+  {
+    /** See {@link listAvailable}. */
+    readonly listAvailable: Effect.Effect<ReadonlyArray<string>>
+    /** See {@link isCached}. */
+    readonly isCached: (name: string) => Effect.Effect<boolean, ValueError>
+    /** See {@link ensureImage}. */
+    readonly ensureImage: (name: string) => Effect.Effect<LocalImage, ImageError | ValueError>
+  }
+>() {}
+
+/**
+ * How an `ImageManager` works. Only `cacheDir` is required; the others have defaults that fit images of megabytes to
+ * gigabytes over the open internet.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Options extends TransferSettings {
+  /** The cache directory; it is created when the first image is fetched. A relative path is resolved once. */
+  readonly cacheDir: string
+}
+
+/**
+ * @since 0.1.0
+ * @category options
+ */
+export interface TransferSettings {
+  /**
+   * The pauses between attempts that get no further. It starts anew whenever a transfer has got further, so it bounds a
+   * stretch without progress, never a transfer that moves. Default: {@link retrySchedule}.
+   */
+  readonly retry?: Schedule.Schedule<unknown> | undefined
+  /** How often one asset may begin again from zero, when its server cannot resume. Default: 5. */
+  readonly maxRestarts?: number | undefined
+  /** The longest `Retry-After` that is honoured; a longer one is a failure that says so. Default: 2 minutes. */
+  readonly maxRetryAfter?: Duration.DurationInput | undefined
+  /** The time from a request to the head of its response. Default: 30 seconds. */
+  readonly responseTimeout?: Duration.DurationInput | undefined
+  /** A transfer that brings less than `stallBytes` in this time has stalled and is tried again. Default: 30 seconds. */
+  readonly stallWindow?: Duration.DurationInput | undefined
+  /** See `stallWindow`. Default: 16384 bytes. */
+  readonly stallBytes?: number | undefined
+  /** The most bytes an asset without a pinned `size` may have. Default: 64 GiB. */
+  readonly maxSize?: number | undefined
+  /** Make no request at all: a hit works, a miss fails with reason `Offline`; `file:` URLs are still read. Default: false. */
+  readonly offline?: boolean | undefined
+}
+
+/**
+ * The default of the `retry` option: pauses of 0.5, 1, 2, 4 and 8 seconds, each 20 % more or less by chance, at most ten
+ * minutes in all.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export const retrySchedule: Schedule.Schedule<unknown> = defaultRetry
+
+const decodeName = ParseResult.decodeUnknownEither(ImageName)
+
+const validName = (name: string): Effect.Effect<ImageName, ValueError> => {
+  const decoded = decodeName(name)
+  if (decoded._tag === "Right") return Effect.succeed(decoded.right)
+  const [problem = { path: "", message: "is not an image name" }] = parseProblems(decoded.left)
+  return Effect.fail(new ValueError({ field: "name", problems: [problem] }))
+}
+
+/**
+ * The logic behind {@link layer}. Fails with a `ValueError` when an option is impossible.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = Effect.fnUntraced(function* (
+  options: Options
+): Effect.fn.Return<
+  ImageManager["Type"],
+  ValueError,
+  Registry | Hasher | FileSystem.FileSystem | Path.Path | HttpClient.HttpClient
+> {
+  yield* checkOptions(options)
+  const registry = yield* Registry
+  const fs = yield* FileSystem.FileSystem
+  const host = yield* Host
+  const cache = yield* Cache.make(options.cacheDir)
+  const fetchImage = yield* Fetch.make(cache, {
+    client: yield* HttpClient.HttpClient,
+    host,
+    offline: options.offline ?? false,
+    retry: options.retry ?? retrySchedule,
+    maxRestarts: options.maxRestarts ?? 5,
+    maxRetryAfter: options.maxRetryAfter ?? "2 minutes",
+    responseTimeout: options.responseTimeout ?? "30 seconds",
+    stallWindow: options.stallWindow ?? "30 seconds",
+    stallBytes: options.stallBytes ?? 16 * 1024,
+    maxSize: options.maxSize ?? 64 * 1024 ** 3
+  })
+  const disk = Option.getOrElse(host.disk, () => identityOf(fs))
+
+  const listAvailable = Effect.map(registry.list, (names) => Arr.sort(Arr.dedupe(names), Order.string))
+
+  const lookup = (name: ImageName): Effect.Effect<ImageSource, ImageError> =>
+    Effect.flatMap(
+      registry.get(name),
+      Option.match({
+        onSome: Effect.succeed,
+        onNone: () =>
+          Effect.flatMap(
+            listAvailable,
+            (available) => new ImageError({ reason: "UnknownImage", image: name, available })
+          )
+      })
+    )
+
+  const isCached = Effect.fn("ImageManager.isCached")(function* (name: string) {
+    const image = yield* validName(name)
+    return yield* Effect.flatMap(
+      registry.get(image),
+      Option.match({ onNone: () => Effect.succeed(false), onSome: (source) => cache.has(image, source) })
+    )
+  })
+
+  /** All files are there and intact. It takes no lock and needs no write access. */
+  const isHit = Effect.fnUntraced(function* (image: ImageName, source: ImageSource) {
+    if (!(yield* cache.has(image, source))) return false
+    const states = yield* cache.verify(image, source)
+    return states.every((state) => state._tag === "Good")
+  })
+
+  /** Fetch what is missing, once for all who want it; different sources for one name take turns. */
+  const fetchOnce = (name: ImageName, source: ImageSource): Effect.Effect<void, ImageError> => {
+    const wanted = fingerprint(source, options.offline ?? false)
+    const fetchWanted = Effect.match(fetchImage(name, source), {
+      onFailure: (error) => ({ wanted, failure: Option.some(error) }),
+      onSuccess: () => ({ wanted, failure: Option.none<ImageError>() })
+    })
+    return Effect.flatMap(shared(JSON.stringify([disk, cache.directory, name]), fetchWanted), (done) =>
+      done.wanted !== wanted
+        ? fetchOnce(name, source)
+        : Option.match(done.failure, { onNone: () => Effect.void, onSome: Effect.fail })
+    )
+  }
+
+  const ensureImage = Effect.fn("ImageManager.ensureImage")(
+    function* (name: string) {
+      const image = yield* validName(name)
+      const source = yield* lookup(image)
+      if (!(yield* isHit(image, source))) yield* fetchOnce(image, source)
+      return cache.localImage(image, source)
+    },
+    (effect, name) => Effect.annotateLogs(effect, "image", name)
+  )
+
+  return ImageManager.of({ listAvailable, isCached, ensureImage })
+})
+
+const checkOptions = (options: Options): Effect.Effect<void, ValueError> => {
+  const wrong = (field: string, message: string) =>
+    Effect.fail(new ValueError({ field, problems: [{ path: "", message }] }))
+  if (typeof options.cacheDir !== "string" || options.cacheDir.trim() === "") {
+    return wrong("cacheDir", "must name a directory")
+  }
+  if (options.cacheDir.includes("\0")) return wrong("cacheDir", "must not contain a NUL character")
+  for (const field of ["maxRestarts", "stallBytes", "maxSize"] as const) {
+    const value = options[field]
+    if (value !== undefined && !(value >= 0)) return wrong(field, "must be zero or a positive number")
+  }
+  for (const field of ["maxRetryAfter", "responseTimeout", "stallWindow"] as const) {
+    const value = options[field]
+    if (value !== undefined && Option.isNone(Duration.decodeUnknown(value))) return wrong(field, "must be a duration")
+  }
+  return Effect.void
+}
+
+/** Callers who want the same bytes in the same files share one download. */
+const fingerprint = (source: ImageSource, offline: boolean): string =>
+  JSON.stringify([
+    offline,
+    source.files.map(({ asset, filename }) => [
+      filename,
+      asset.sha256,
+      asset.size,
+      asset.url.map(({ href }) => Redacted.value(href))
+    ])
+  ])
+
+const identities = new WeakMap<object, string>()
+let identityCount = 0
+
+/** A name for a disk that does not name itself: as good as the identity of the service that shows it. */
+const identityOf = (fs: FileSystem.FileSystem): string => {
+  const known = identities.get(fs)
+  if (known !== undefined) return known
+  const fresh = `file system ${++identityCount}`
+  identities.set(fs, fresh)
+  return fresh
+}
+
+/**
+ * An `ImageManager` on the given services.
+ *
+ * Also add `NodeHost.layer` on Node.js, or use `NodeImageManager.layer`, which does all of this.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (
+  options: Options
+): Layer.Layer<
+  ImageManager,
+  ValueError,
+  Registry | Hasher | FileSystem.FileSystem | Path.Path | HttpClient.HttpClient
+> => Layer.effect(ImageManager, make(options))
+
+/**
+ * The names of all images in the registry, sorted.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const listAvailable: Effect.Effect<ReadonlyArray<string>, never, ImageManager> = Effect.flatMap(
+  ImageManager,
+  (manager) => manager.listAvailable
+)
+
+/**
+ * Whether all files of an image are in the cache. It looks at names only: it never hashes and never writes, so an image
+ * that is cached may still turn out to be corrupt. `false` for an unknown image, and, with a logged warning, for one that
+ * cannot be looked at. Fails with a `ValueError` when `name` cannot be an image name.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const isCached = (name: string): Effect.Effect<boolean, ValueError, ImageManager> =>
+  Effect.flatMap(ImageManager, (manager) => manager.isCached(name))
+
+/**
+ * Make sure that an image is on disk and intact, and say where. What is cached is verified against its SHA-256; what is
+ * missing or fails verification is downloaded, verified and put into place, all files of the image or none.
+ *
+ * Fails with a `ValueError` when `name` cannot be an image name, with an `ImageError` when the registry does not have it,
+ * no source delivers it, what arrives is not it, or the cache cannot hold it.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect"
+ * import { ImageManager } from "smolvm-images"
+ * import { NodeImageManager } from "smolvm-images/node"
+ *
+ * const image = await Effect.runPromise(
+ *   ImageManager.ensureImage("hello").pipe(Effect.provide(NodeImageManager.layer()))
+ * )
+ * image.kernelPath // ~/.smolvm/images/hello/vmlinux.bin
+ * ```
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const ensureImage = (name: string): Effect.Effect<LocalImage, ImageError | ValueError, ImageManager> =>
+  Effect.flatMap(ImageManager, (manager) => manager.ensureImage(name))

@@ -1,0 +1,223 @@
+/**
+ * The names an `ImageManager` knows, and where their files come from.
+ *
+ * @since 0.1.0
+ */
+import type { PlatformError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Arr from "effect/Array"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Order from "effect/Order"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import { ImageError, ValueError } from "./ImageError.js"
+import { ImageName } from "./ImageName.js"
+import { ImageSource } from "./ImageSource.js"
+import { builtInImages } from "./internal/builtInImages.js"
+import { type Problem, parseProblems } from "./internal/parseProblems.js"
+import { codeOf, sanitizeCause } from "./internal/redact.js"
+
+/**
+ * A registry of images. Implement it to look images up anywhere: a database, a service, a config file.
+ *
+ * @since 0.1.0
+ * @category tags
+ */
+export class Registry extends Context.Tag("smolvm-images/Registry")<
+  Registry,
+  {
+    /** The names of all images, in any order. */
+    readonly list: Effect.Effect<ReadonlyArray<string>>
+    /** The image of that name, if there is one. */
+    readonly get: (name: string) => Effect.Effect<Option.Option<ImageSource>>
+  }
+>() {}
+
+/**
+ * A plain record of images, as written in code or in a JSON file: `{ name: { kernel: { url, sha256 }, rootfs: {...} } }`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export type Images = Readonly<Record<string, typeof ImageSource.Encoded | ImageSource>>
+
+const strict = { errors: "all", onExcessProperty: "error" } as const
+
+const decodeSource = ParseResult.decodeUnknownEither(ImageSource, strict)
+const decodeName = ParseResult.decodeUnknownEither(ImageName, strict)
+
+/** Everything that is wrong with a record of images, or the images. */
+const decodeImages = (
+  images: Readonly<Record<string, unknown>>,
+  path: ReadonlyArray<PropertyKey>
+): { readonly sources: ReadonlyMap<string, ImageSource>; readonly problems: ReadonlyArray<Problem> } => {
+  const sources = new Map<string, ImageSource>()
+  const problems: Array<Problem> = []
+  for (const [name, image] of Object.entries(images)) {
+    const here = [...path, name]
+    const validName = decodeName(name)
+    if (validName._tag === "Left") problems.push(...parseProblems(validName.left, here))
+    if (image instanceof ImageSource) {
+      sources.set(name, image)
+      continue
+    }
+    const source = decodeSource(image)
+    if (source._tag === "Left") problems.push(...parseProblems(source.left, here))
+    else sources.set(name, source.right)
+  }
+  return { sources, problems }
+}
+
+const invalid = (field: string, problems: ReadonlyArray<Problem>): Effect.Effect<void, ValueError> =>
+  Arr.isNonEmptyReadonlyArray(problems) ? Effect.fail(new ValueError({ field, problems })) : Effect.void
+
+const fromSources = (sources: ReadonlyMap<string, ImageSource>): Registry["Type"] => ({
+  list: Effect.sync(() => [...sources.keys()]),
+  get: (name) => Effect.sync(() => Option.fromNullable(sources.get(name)))
+})
+
+/**
+ * A registry of the given images. Fails with a `ValueError` that lists every problem (bad digest, unknown key, a name or
+ * file name that could leave the cache directory, ...) with its path.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = (images: Images): Effect.Effect<Registry["Type"], ValueError> =>
+  Effect.gen(function* () {
+    const { sources, problems } = decodeImages(images, [])
+    yield* invalid("registry", problems)
+    return fromSources(sources)
+  })
+
+/**
+ * A registry of the given images: plain sources as in a JSON file, or `ImageSource` instances. See {@link make} for the
+ * failures.
+ *
+ * @example
+ * ```ts
+ * import { Registry } from "smolvm-images"
+ *
+ * const MyImages = Registry.layer({
+ *   alpine: {
+ *     kernel: { url: "https://example.com/vmlinux", sha256: "ab".repeat(32) },
+ *     rootfs: { url: ["https://example.com/alpine.ext4", "https://mirror.example.com/alpine.ext4"], sha256: "cd".repeat(32) }
+ *   }
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layer = (images: Images): Layer.Layer<Registry, ValueError> => Layer.effect(Registry, make(images))
+
+/**
+ * The built-in registry: `hello` and `quickstart-x86_64`, from Firecracker's official sources, pinned by digest.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerBuiltIn: Layer.Layer<Registry> = Layer.sync(Registry, () =>
+  fromSources(
+    new Map(Object.entries(builtInImages).map(([name, image]) => [name, Schema.decodeSync(ImageSource)(image)]))
+  )
+)
+
+/**
+ * A registry read from a JSON file `{ "images": { name: source } }` when the layer is built. Fails with a `ValueError`
+ * that lists every problem of its contents, or with an `ImageError` (`StorageFailed`) when the file cannot be read.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerFile = (path: string): Layer.Layer<Registry, ImageError | ValueError, FileSystem.FileSystem> =>
+  Layer.effect(
+    Registry,
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const field = `registry file ${path}`
+      const text = yield* fs.readFileString(path).pipe(Effect.mapError((error) => unreadable(path, error)))
+      const json = yield* Effect.try({
+        try: (): unknown => JSON.parse(text.replace(/^\uFEFF/, "")),
+        catch: (cause) => new ValueError({ field, problems: [{ path: "", message: notJson(cause) }] })
+      })
+      const file = ParseResult.decodeUnknownEither(RegistryFile, strict)(json)
+      const shape = file._tag === "Left" ? parseProblems(file.left) : []
+      yield* invalid(field, shape)
+      const { sources, problems } = decodeImages(file._tag === "Right" ? file.right.images : {}, ["images"])
+      yield* invalid(field, problems)
+      return fromSources(sources)
+    })
+  )
+
+const RegistryFile = Schema.Struct({
+  images: Schema.Record({ key: Schema.String, value: Schema.Unknown })
+})
+
+const unreadable = (path: string, error: PlatformError) =>
+  new ImageError({
+    reason: "StorageFailed",
+    path,
+    detail: `the registry file cannot be read (${codeOf(error) ?? error._tag})`,
+    cause: sanitizeCause(error)
+  })
+
+/** V8 quotes the text around the error, which may be a token: keep the place, drop the quotation. */
+const notJson = (cause: unknown): string => {
+  const place =
+    cause instanceof Error ? /at position \d+(?: \(line \d+ column \d+\))?/.exec(cause.message)?.[0] : undefined
+  return `is not JSON${place === undefined ? "" : ` (${place})`}`
+}
+
+/**
+ * Both registries as one; where both have an image, `upper` wins.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const merge = (upper: Registry["Type"], lower: Registry["Type"]): Registry["Type"] => ({
+  list: Effect.zipWith(lower.list, upper.list, (below, above) =>
+    Arr.sort(Arr.dedupe([...below, ...above]), Order.string)
+  ),
+  get: (name) =>
+    Effect.flatMap(
+      upper.get(name),
+      Option.match({ onNone: () => lower.get(name), onSome: (source) => Effect.succeedSome(source) })
+    )
+})
+
+/**
+ * A registry layer laid over another: where both have an image, the first wins.
+ *
+ * @example
+ * ```ts
+ * import { Registry } from "smolvm-images"
+ *
+ * const Images = Registry.layerFile("/etc/images.json").pipe(Registry.overlay(Registry.layerBuiltIn))
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
+export const overlay: {
+  <E2, R2>(
+    base: Layer.Layer<Registry, E2, R2>
+  ): <E, R>(self: Layer.Layer<Registry, E, R>) => Layer.Layer<Registry, E | E2, R | R2>
+  <E, R, E2, R2>(
+    self: Layer.Layer<Registry, E, R>,
+    base: Layer.Layer<Registry, E2, R2>
+  ): Layer.Layer<Registry, E | E2, R | R2>
+} = dual(
+  2,
+  <E, R, E2, R2>(
+    self: Layer.Layer<Registry, E, R>,
+    base: Layer.Layer<Registry, E2, R2>
+  ): Layer.Layer<Registry, E | E2, R | R2> =>
+    Layer.zipWith(self, base, (upper, lower) =>
+      Context.make(Registry, merge(Context.get(upper, Registry), Context.get(lower, Registry)))
+    )
+)

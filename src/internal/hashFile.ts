@@ -1,0 +1,39 @@
+import type { PlatformError } from "@effect/platform/Error"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import { Hasher } from "../Hasher.js"
+import type { Sha256 } from "../Sha256.js"
+
+/** Small reads cost several times as much: 64 KiB at a time takes nine times as long as 4 MiB. */
+const bufferSize = 1024 * 1024
+
+/** The digest of a whole file and how many bytes it had. The next buffer is read while the last one is hashed. */
+export const hashFile = (
+  path: string
+): Effect.Effect<{ readonly sha256: Sha256; readonly size: number }, PlatformError, FileSystem.FileSystem | Hasher> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const fs = yield* FileSystem.FileSystem
+      const hasher = yield* Hasher
+      const scope = yield* Effect.scope
+      const file = yield* fs.open(path, { flag: "r" })
+      const digest = yield* hasher.start
+      // In the file's scope and uninterruptible: a read under way cannot be stopped, only awaited.
+      const read = (buffer: Uint8Array) => file.read(buffer).pipe(Effect.uninterruptible, Effect.forkIn(scope))
+
+      let buffer = new Uint8Array(bufferSize)
+      let spare = new Uint8Array(bufferSize)
+      let size = 0
+      let reading = yield* read(buffer)
+      for (;;) {
+        const count = Number(yield* Fiber.join(reading))
+        if (count === 0) return { sha256: yield* digest.finish, size }
+        size += count
+        const filled = buffer.subarray(0, count)
+        ;[buffer, spare] = [spare, buffer]
+        reading = yield* read(buffer)
+        yield* digest.update(filled)
+      }
+    })
+  )
