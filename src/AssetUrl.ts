@@ -4,52 +4,10 @@
  * @since 0.1.0
  */
 import * as ParseResult from "effect/ParseResult"
+import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { displayUrl } from "./internal/redact.js"
-
-const SecretText = Schema.Union(Schema.Redacted(Schema.String), Schema.RedactedFromSelf(Schema.String)).annotations({
-  message: () => ({ message: "expected a string or a Redacted string", override: true })
-})
-
-/**
- * One place to fetch an asset from. The URL and the header values are `Redacted`: printing, inspecting or
- * JSON-encoding an `AssetUrl` shows {@link AssetUrl.display} at most.
- *
- * @since 0.1.0
- * @category models
- */
-export class AssetUrl extends Schema.Class<AssetUrl>("smolvm-images/AssetUrl")({
-  /** The whole URL: `http:`, `https:` or `file:`; it may carry user info and a query. */
-  href: Schema.RedactedFromSelf(Schema.String),
-  /** Headers sent to this URL's origin only, never to where it redirects. */
-  headers: Schema.Record({ key: Schema.String, value: Schema.RedactedFromSelf(Schema.String) })
-}) {
-  /** The URL without user info, query and fragment: fit for messages and logs. */
-  get display(): string {
-    return displayUrl(Redacted.value(this.href))
-  }
-
-  /** `"http:"`, `"https:"` or `"file:"`. */
-  get protocol(): string {
-    return new URL(Redacted.value(this.href)).protocol
-  }
-
-  toJSON(): unknown {
-    return { url: this.display, headers: Object.keys(this.headers) }
-  }
-}
-
-const UrlWithHeaders = Schema.Struct({
-  url: SecretText,
-  headers: Schema.optionalWith(Schema.Record({ key: Schema.String, value: SecretText }), { exact: true })
-})
-
-const shape = "must be an http(s) or file URL, an object { url, headers? }, or a non-empty list of these"
-
-const Item = Schema.Union(SecretText, UrlWithHeaders).annotations({
-  message: () => ({ message: shape, override: true })
-})
 
 /** Headers that belong to the transfer itself: ranges, encodings and connections are its own business. */
 const reservedHeaders = new Set([
@@ -70,11 +28,17 @@ const problemOfUrl = (href: string): string | undefined => {
     if (host !== "") return "a file URL must not name a host"
     return /%(?:2f|5c|00)/i.test(pathname) ? "a file URL must not contain an encoded separator or NUL" : undefined
   }
-  return protocol === "http:" || protocol === "https:" ? undefined : `must be an http(s) or file URL, not ${protocol}`
+  if (protocol === "http:" || protocol === "https:") return undefined
+  // In "user:password@host" what looks like a scheme is a user name.
+  return `must be an http(s) or file URL${href.includes("://") ? `, not ${protocol}` : ""}`
 }
 
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+/
+
 const problemOfHeader = (name: string, value: string): string | undefined => {
-  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return `${JSON.stringify(name)} is not a header name`
+  const legal = token.exec(name)?.[0] ?? ""
+  // Only the legal part is shown: the rest of "Authorization: Bearer TOKEN" would be the token.
+  if (legal !== name || legal === "") return `${JSON.stringify(`${legal}...`)} is not a header name`
   if (reservedHeaders.has(name.toLowerCase())) return `the header ${name.toLowerCase()} is set by the transfer itself`
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
   return /[\u0000-\u0008\u000a-\u001f\u007f]|[^\u0000-\u00ff]/.test(value)
@@ -82,30 +46,91 @@ const problemOfHeader = (name: string, value: string): string | undefined => {
     : undefined
 }
 
-const FromItem = Schema.transformOrFail(Item, Schema.typeSchema(AssetUrl), {
+const problemOf = (url: {
+  readonly href: Redacted.Redacted
+  readonly headers: Readonly<Record<string, Redacted.Redacted>>
+}): string | undefined => {
+  const href = Redacted.value(url.href)
+  const headers = Object.entries(url.headers)
+  return (
+    problemOfUrl(href) ??
+    (headers.length > 0 && new URL(href).protocol === "file:" ? "a file URL takes no headers" : undefined) ??
+    headers
+      .map(([name, value]) => problemOfHeader(name, Redacted.value(value)))
+      .find((problem) => problem !== undefined)
+  )
+}
+
+/**
+ * One place to fetch an asset from. The URL and the header values are `Redacted`: printing, inspecting or
+ * JSON-encoding an `AssetUrl` shows {@link AssetUrl.display} at most.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export class AssetUrl extends Schema.Class<AssetUrl>("smolvm-images/AssetUrl")(
+  Schema.Struct({
+    /** The whole URL: `http:`, `https:` or `file:`; it may carry user info and a query. */
+    href: Schema.RedactedFromSelf(Schema.String).annotations({
+      arbitrary: () => (fc) => fc.webUrl().map((url) => Redacted.make(url))
+    }),
+    /** Headers sent to this URL's origin only, never to where it redirects. */
+    headers: Schema.Record({ key: Schema.String, value: Schema.RedactedFromSelf(Schema.String) }).annotations({
+      arbitrary: () => (fc) => fc.constant({})
+    })
+  }).pipe(Schema.filter((url) => problemOf(url)))
+) {
+  /** The URL without user info, query and fragment: fit for messages and logs. */
+  get display(): string {
+    return displayUrl(Redacted.value(this.href))
+  }
+
+  /** `"http:"`, `"https:"` or `"file:"`. */
+  get protocol(): string {
+    return new URL(Redacted.value(this.href)).protocol
+  }
+
+  toJSON(): unknown {
+    return { url: this.display, headers: Object.keys(this.headers) }
+  }
+}
+
+const SecretText = Schema.Union(Schema.String, Schema.RedactedFromSelf(Schema.String)).annotations({
+  message: () => ({ message: "must be a string or a Redacted string", override: true })
+})
+
+const secret = (text: typeof SecretText.Type): Redacted.Redacted =>
+  Redacted.make((typeof text === "string" ? text : Redacted.value(text)).trim())
+
+const UrlWithHeaders = Schema.Struct({
+  url: SecretText,
+  headers: Schema.optionalWith(Schema.Record({ key: Schema.String, value: SecretText }), { exact: true })
+})
+
+const shape = {
+  message: () => ({
+    message: "must be an http(s) or file URL, an object { url, headers? }, or a non-empty list of these",
+    override: true
+  })
+}
+
+const Item = Schema.Union(SecretText, UrlWithHeaders).annotations(shape)
+
+const FromItem = Schema.transform(Item, AssetUrl, {
   strict: true,
-  decode: (item, _, ast) => {
-    const { url, headers = {} } = Redacted.isRedacted(item) ? { url: item } : item
-    const href = Redacted.value(url)
-    const problem =
-      problemOfUrl(href) ??
-      (Object.keys(headers).length > 0 && new URL(href).protocol === "file:"
-        ? "a file URL takes no headers"
-        : undefined) ??
-      Object.entries(headers)
-        .map(([name, value]) => problemOfHeader(name, Redacted.value(value)))
-        .find((found) => found !== undefined)
-    return problem === undefined
-      ? ParseResult.succeed(new AssetUrl({ href: Redacted.make(href.trim()), headers }))
-      : ParseResult.fail(new ParseResult.Type(ast, undefined, problem))
+  decode: (item) => {
+    const { url, headers = {} } = typeof item === "string" || Redacted.isRedacted(item) ? { url: item } : item
+    return { href: secret(url), headers: Record.map(headers, secret) }
   },
-  encode: (assetUrl) =>
-    ParseResult.succeed(
-      Object.keys(assetUrl.headers).length === 0 ? assetUrl.href : { url: assetUrl.href, headers: assetUrl.headers }
-    )
+  encode: ({ href, headers }) => (Object.keys(headers).length === 0 ? href : { url: href, headers })
 })
 
 const Many = Schema.NonEmptyArray(FromItem)
+
+type EncodedItem = typeof Item.Encoded
+type EncodedMany = typeof Many.Encoded
+
+const isMany = (urls: EncodedItem | EncodedMany): urls is EncodedMany => Array.isArray(urls)
 
 /**
  * The `url` field of an asset: one item or a non-empty list (the first is the origin, the others are mirrors), decoded to
@@ -114,19 +139,17 @@ const Many = Schema.NonEmptyArray(FromItem)
  * @since 0.1.0
  * @category schemas
  */
-export const AssetUrls = Schema.transform(
-  Schema.Union(Schema.encodedSchema(FromItem), Schema.encodedSchema(Many)).annotations({
-    message: () => ({ message: shape, override: true })
-  }),
-  Many,
+export const AssetUrls = Schema.transformOrFail(
+  Schema.Union(Item, Schema.NonEmptyArray(Item)).annotations(shape),
+  Schema.typeSchema(Many),
   {
     strict: true,
-    decode: (urls) => (isMany(urls) ? urls : ([urls] as const)),
-    encode: (urls) => (urls.length === 1 ? urls[0] : urls)
+    // Not by way of a list of one: a problem with a single URL is at `url`, not at `url[0]`.
+    decode: (urls, options) =>
+      isMany(urls)
+        ? ParseResult.decode(Many)(urls, options)
+        : ParseResult.map(ParseResult.decode(FromItem)(urls, options), (url) => [url] as const),
+    encode: (urls, options) =>
+      ParseResult.map(ParseResult.encode(Many)(urls, options), (items) => (items.length === 1 ? items[0] : items))
   }
 )
-
-type EncodedItem = typeof FromItem.Encoded
-type EncodedMany = typeof Many.Encoded
-
-const isMany = (urls: EncodedItem | EncodedMany): urls is EncodedMany => Array.isArray(urls)

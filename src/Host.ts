@@ -20,6 +20,24 @@ export class Host extends Context.Reference<Host>()("smolvm-images/Host", {
 }) {}
 
 /**
+ * Who works on a cache directory, as others who share it can see.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface ProcessIdentity {
+  /**
+   * Tells this process from every other one on every machine, now and later: letters, digits and `-`. Only
+   * {@link HostService.isAlive} looks into it.
+   */
+  readonly id: string
+  /** For people: the process number, which means nothing outside its container or machine. */
+  readonly pid: number
+  /** For people: the machine's name. */
+  readonly hostname: string
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -29,14 +47,19 @@ export interface HostService {
    * unknown, so only managers that hold the same `FileSystem` service share.
    */
   readonly disk: Option.Option<string>
+  readonly process: ProcessIdentity
+  /** Whether the process of that id still runs. `None`: it cannot be told from here, as for one on another machine. */
+  readonly isAlive: (id: string) => Effect.Effect<Option.Option<boolean>>
+  /** The bytes that may still be written where `path` is. `None`: unknown. */
+  readonly freeSpace: (path: string) => Effect.Effect<Option.Option<number>>
   /**
    * Copy a file by sharing its blocks (reflink). `false`: this file system cannot, and nothing was written. `to` must not
    * exist.
    */
   readonly clone: (from: string, to: string) => Effect.Effect<boolean>
   /**
-   * Undo a Content-Encoding (`gzip`, `deflate`, `br`). `None`: this encoding is not known here. The stream fails
-   * with the decoder's error on bytes that are not so encoded.
+   * Undo a Content-Encoding (`gzip`, `deflate`, `br`). `None`: this encoding is not known here. The stream fails with the
+   * decoder's error on bytes that are not so encoded.
    */
   readonly decompress: (
     encoding: string
@@ -51,6 +74,9 @@ export interface HostService {
  */
 export const neutral: HostService = {
   disk: Option.none(),
+  process: { id: "unknown", pid: 0, hostname: "unknown" },
+  isAlive: () => Effect.succeedNone,
+  freeSpace: () => Effect.succeedNone,
   clone: () => Effect.succeed(false),
   decompress: () => Option.none()
 }

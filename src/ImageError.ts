@@ -15,6 +15,7 @@ import { Role } from "./ImageSource.js"
  * - `UnexpectedContent`: what arrived is not the image (a login page, an error document, a Git LFS pointer, a wrong size).
  * - `ChecksumMismatch`: a whole download has another digest than `expected`.
  * - `StorageFailed`: the cache directory cannot be read or written; see `path` and `cause`.
+ * - `NoSpace`: the disk cannot hold the asset: `bytesNeeded`, `bytesAvailable`.
  * - `Offline`: the asset is not cached and `offline` forbids fetching it.
  *
  * @since 0.1.0
@@ -32,6 +33,7 @@ export const Reason = Schema.Literal(
   "UnexpectedContent",
   "ChecksumMismatch",
   "StorageFailed",
+  "NoSpace",
   "Offline"
 )
 
@@ -69,6 +71,10 @@ export class ImageError extends Schema.TaggedError<ImageError>("smolvm-images/Im
   actual: Schema.optionalWith(Schema.String, { exact: true }),
   /** The number of bytes that were received of the asset. */
   bytesReceived: Schema.optionalWith(Schema.Number, { exact: true }),
+  /** How many more bytes the asset takes on the disk. */
+  bytesNeeded: Schema.optionalWith(Schema.Number, { exact: true }),
+  /** How many bytes are free for it, after what other downloads of this process still take. */
+  bytesAvailable: Schema.optionalWith(Schema.Number, { exact: true }),
   /** How many requests were made for the asset. */
   attempts: Schema.optionalWith(Schema.Number, { exact: true }),
   /** The HTTP status of the last answer. */
@@ -102,7 +108,11 @@ export class ImageError extends Schema.TaggedError<ImageError>("smolvm-images/Im
           `${this.bytesReceived} bytes received; they were thrown away${detail}${others(this)}`
         )
       case "StorageFailed":
-        return `The cache cannot hold ${what}${this.path === undefined ? "" : ` at ${this.path}`}${detail}`
+        return `Storage failed${this.image === undefined ? "" : ` for ${what}`}${this.path === undefined ? "" : ` at ${this.path}`}${detail}`
+      case "NoSpace":
+        return `No space for ${what}${this.path === undefined ? "" : ` at ${this.path}`}: ${
+          this.bytesNeeded === undefined ? "it does not fit" : `${this.bytesNeeded} more bytes are needed`
+        }${this.bytesAvailable === undefined ? "" : `, ${this.bytesAvailable} are available`}; nothing was changed`
       case "Offline":
         return `${what} is not in the cache, and offline mode forbids fetching it${from}`.replace(/^./, (first) =>
           first.toUpperCase()

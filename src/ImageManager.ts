@@ -16,17 +16,21 @@ import * as Order from "effect/Order"
 import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
 import type { Hasher } from "./Hasher.js"
 import { Host } from "./Host.js"
 import { ImageError, ValueError } from "./ImageError.js"
 import { ImageName } from "./ImageName.js"
 import type { ImageSource } from "./ImageSource.js"
+import { FileStatus, ImageStatus } from "./ImageStatus.js"
 import * as Cache from "./internal/cache.js"
 import * as Fetch from "./internal/fetch.js"
 import { parseProblems } from "./internal/parseProblems.js"
+import * as Progress from "./internal/progress.js"
 import { shared } from "./internal/shared.js"
 import { defaultRetry } from "./internal/transfer.js"
 import type { LocalImage } from "./LocalImage.js"
+import type { Event } from "./Progress.js"
 import { Registry } from "./Registry.js"
 
 /**
@@ -44,6 +48,12 @@ export class ImageManager extends Context.Tag("smolvm-images/ImageManager")<
     readonly isCached: (name: string) => Effect.Effect<boolean, ValueError>
     /** See {@link ensureImage}. */
     readonly ensureImage: (name: string) => Effect.Effect<LocalImage, ImageError | ValueError>
+    /** See {@link verifyImage}. */
+    readonly verifyImage: (name: string) => Effect.Effect<ImageStatus, ImageError | ValueError>
+    /** See {@link removeImage}. */
+    readonly removeImage: (name: string) => Effect.Effect<void, ImageError | ValueError>
+    /** See {@link events}. */
+    readonly events: Stream.Stream<Event>
   }
 >() {}
 
@@ -54,9 +64,26 @@ export class ImageManager extends Context.Tag("smolvm-images/ImageManager")<
  * @since 0.1.0
  * @category options
  */
-export interface Options extends TransferSettings {
+export interface Options extends Settings {
   /** The cache directory; it is created when the first image is fetched. A relative path is resolved once. */
   readonly cacheDir: string
+}
+
+/**
+ * @since 0.1.0
+ * @category options
+ */
+export interface Settings extends TransferSettings {
+  /**
+   * Further cache directories, such as a system-wide one. They are searched in this order, after `cacheDir`, for an image
+   * that passes verification before anything is downloaded, and are never written. One image never mixes directories.
+   */
+  readonly lowerCacheDirs?: ReadonlyArray<string> | undefined
+  /**
+   * How long to wait for another process that is fetching the same image before going on alone. A process that died is
+   * not waited for. Default: 30 minutes.
+   */
+  readonly lockPatience?: Duration.DurationInput | undefined
 }
 
 /**
@@ -120,10 +147,17 @@ export const make = Effect.fnUntraced(function* (
   const registry = yield* Registry
   const fs = yield* FileSystem.FileSystem
   const host = yield* Host
+  const disk = Option.getOrElse(host.disk, () => identityOf(fs))
   const cache = yield* Cache.make(options.cacheDir)
-  const fetchImage = yield* Fetch.make(cache, {
+  const lowerCaches = yield* Effect.forEach(options.lowerCacheDirs ?? [], Cache.makeReadOnly)
+  const hub = JSON.stringify([disk, cache.directories.root])
+  const progress = Progress.of(hub)
+  const fetcher = yield* Fetch.make(cache, {
     client: yield* HttpClient.HttpClient,
     host,
+    disk,
+    progress,
+    lockPatience: options.lockPatience ?? "30 minutes",
     offline: options.offline ?? false,
     retry: options.retry ?? retrySchedule,
     maxRestarts: options.maxRestarts ?? 5,
@@ -133,7 +167,6 @@ export const make = Effect.fnUntraced(function* (
     stallBytes: options.stallBytes ?? 16 * 1024,
     maxSize: options.maxSize ?? 64 * 1024 ** 3
   })
-  const disk = Option.getOrElse(host.disk, () => identityOf(fs))
 
   const listAvailable = Effect.map(registry.list, (names) => Arr.sort(Arr.dedupe(names), Order.string))
 
@@ -154,25 +187,44 @@ export const make = Effect.fnUntraced(function* (
     const image = yield* validName(name)
     return yield* Effect.flatMap(
       registry.get(image),
-      Option.match({ onNone: () => Effect.succeed(false), onSome: (source) => cache.has(image, source) })
+      Option.match({
+        onNone: () => Effect.succeed(false),
+        onSome: (source) => Effect.exists([cache, ...lowerCaches], ({ has }) => has(image, source))
+      })
     )
   })
 
   /** All files are there and intact. It takes no lock and needs no write access. */
-  const isHit = Effect.fnUntraced(function* (image: ImageName, source: ImageSource) {
-    if (!(yield* cache.has(image, source))) return false
-    const states = yield* cache.verify(image, source)
+  const isHit = Effect.fnUntraced(function* (
+    { has, verify }: Cache.Cache,
+    image: ImageName,
+    source: ImageSource
+  ): Effect.fn.Return<boolean, ImageError> {
+    if (!(yield* has(image, source))) return false
+    const states = yield* verify(image, source)
     return states.every((state) => state._tag === "Good")
   })
+
+  /** The first cache that has the image intact. */
+  const hit = (image: ImageName, source: ImageSource) =>
+    Effect.flatMap(isHit(cache, image, source), (own) =>
+      own
+        ? Effect.succeedSome(cache)
+        : Effect.findFirst(lowerCaches, (lower) =>
+            isHit(lower, image, source).pipe(
+              Effect.catchAll((error) => Effect.as(Effect.logWarning(`passed over: ${error.message}`), false))
+            )
+          )
+    )
 
   /** Fetch what is missing, once for all who want it; different sources for one name take turns. */
   const fetchOnce = (name: ImageName, source: ImageSource): Effect.Effect<void, ImageError> => {
     const wanted = fingerprint(source, options.offline ?? false)
-    const fetchWanted = Effect.match(fetchImage(name, source), {
+    const fetchWanted = Effect.match(fetcher.fetch(name, source), {
       onFailure: (error) => ({ wanted, failure: Option.some(error) }),
       onSuccess: () => ({ wanted, failure: Option.none<ImageError>() })
     })
-    return Effect.flatMap(shared(JSON.stringify([disk, cache.directory, name]), fetchWanted), (done) =>
+    return Effect.flatMap(shared(JSON.stringify([hub, name]), fetchWanted), (done) =>
       done.wanted !== wanted
         ? fetchOnce(name, source)
         : Option.match(done.failure, { onNone: () => Effect.void, onSome: Effect.fail })
@@ -183,13 +235,43 @@ export const make = Effect.fnUntraced(function* (
     function* (name: string) {
       const image = yield* validName(name)
       const source = yield* lookup(image)
-      if (!(yield* isHit(image, source))) yield* fetchOnce(image, source)
-      return cache.localImage(image, source)
+      yield* progress.tell(() => ({ _tag: "Checking", image }))
+      const found = yield* hit(image, source)
+      if (Option.isSome(found)) yield* progress.tell(() => ({ _tag: "Hit", image }))
+      else yield* fetchOnce(image, source)
+      yield* progress.tell(() => ({ _tag: "Done", image }))
+      return Option.getOrElse(found, () => cache).localImage(image, source)
     },
-    (effect, name) => Effect.annotateLogs(effect, "image", name)
+    (effect, name) =>
+      effect.pipe(
+        Effect.tapErrorTag("ImageError", ({ message, reason }) =>
+          progress.tell(() => ({ _tag: "Failed", image: name, reason, message }))
+        ),
+        Effect.annotateLogs("image", name)
+      )
   )
 
-  return ImageManager.of({ listAvailable, isCached, ensureImage })
+  const verifyImage = Effect.fn("ImageManager.verifyImage")(function* (name: string) {
+    const image = yield* validName(name)
+    const source = yield* lookup(image)
+    const holder = yield* Effect.findFirst([cache, ...lowerCaches], ({ has }) => has(image, source))
+    const states = yield* Option.getOrElse(holder, () => cache).verify(image, source)
+    return new ImageStatus({ name: image, files: states.map(statusOf) })
+  })
+
+  const removeImage = Effect.fn("ImageManager.removeImage")(function* (name: string) {
+    const image = yield* validName(name)
+    yield* fetcher.remove(image, yield* lookup(image))
+  })
+
+  return ImageManager.of({
+    listAvailable,
+    isCached,
+    ensureImage,
+    verifyImage,
+    removeImage,
+    events: progress.events
+  })
 })
 
 const checkOptions = (options: Options): Effect.Effect<void, ValueError> => {
@@ -199,16 +281,28 @@ const checkOptions = (options: Options): Effect.Effect<void, ValueError> => {
     return wrong("cacheDir", "must name a directory")
   }
   if (options.cacheDir.includes("\0")) return wrong("cacheDir", "must not contain a NUL character")
+  if (options.lowerCacheDirs?.some((directory) => typeof directory !== "string" || directory.trim() === "") === true) {
+    return wrong("lowerCacheDirs", "must name directories")
+  }
   for (const field of ["maxRestarts", "stallBytes", "maxSize"] as const) {
     const value = options[field]
     if (value !== undefined && !(value >= 0)) return wrong(field, "must be zero or a positive number")
   }
-  for (const field of ["maxRetryAfter", "responseTimeout", "stallWindow"] as const) {
+  for (const field of ["lockPatience", "maxRetryAfter", "responseTimeout", "stallWindow"] as const) {
     const value = options[field]
     if (value !== undefined && Option.isNone(Duration.decodeUnknown(value))) return wrong(field, "must be a duration")
   }
   return Effect.void
 }
+
+const statusOf = (state: Cache.FileState): FileStatus =>
+  new FileStatus({
+    asset: state.file.role,
+    path: state.file.path,
+    state: state._tag === "Good" ? "good" : state._tag === "Bad" ? "bad" : "missing",
+    ...(state.expected === undefined ? {} : { expected: state.expected }),
+    ...(state._tag === "Bad" ? { actual: state.actual } : {})
+  })
 
 /** Callers who want the same bytes in the same files share one download. */
 const fingerprint = (source: ImageSource, offline: boolean): string =>
@@ -296,3 +390,35 @@ export const isCached = (name: string): Effect.Effect<boolean, ValueError, Image
  */
 export const ensureImage = (name: string): Effect.Effect<LocalImage, ImageError | ValueError, ImageManager> =>
   Effect.flatMap(ImageManager, (manager) => manager.ensureImage(name))
+
+/**
+ * Read all files of an image in the cache and tell good from bad from missing. Downloads nothing and changes nothing.
+ * Fails with a `ValueError` when `name` cannot be an image name, with an `ImageError` when the registry does not have it or
+ * the cache cannot be read.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const verifyImage = (name: string): Effect.Effect<ImageStatus, ImageError | ValueError, ImageManager> =>
+  Effect.flatMap(ImageManager, (manager) => manager.verifyImage(name))
+
+/**
+ * Remove an image's files from the cache directory, waiting for whoever is fetching it. An image that is not cached is
+ * removed already. Fails as {@link verifyImage} does.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const removeImage = (name: string): Effect.Effect<void, ImageError | ValueError, ImageManager> =>
+  Effect.flatMap(ImageManager, (manager) => manager.removeImage(name))
+
+/**
+ * What managers of this cache directory do in this process, from now on: see the `Progress` module. It costs nothing while
+ * nobody listens; a listener that falls far behind loses the oldest events.
+ *
+ * @since 0.1.0
+ * @category operations
+ */
+export const events: Stream.Stream<Event, never, ImageManager> = Stream.unwrap(
+  Effect.map(ImageManager, (manager) => manager.events)
+)

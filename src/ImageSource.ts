@@ -59,7 +59,14 @@ export class Asset extends Schema.Class<Asset>("smolvm-images/Asset")({
   sha256: Schema.optionalWith(Sha256, { exact: true }),
   /** The exact length of the file in bytes. */
   size: Schema.optionalWith(
-    Schema.Int.pipe(Schema.positive()).annotations({ message: () => "must be a positive whole number of bytes" }),
+    Schema.Number.pipe(
+      Schema.filter((size) => Number.isSafeInteger(size) && size > 0, {
+        identifier: "Size",
+        jsonSchema: { type: "integer", minimum: 1 },
+        arbitrary: () => (fc) => fc.integer({ min: 1, max: 2 ** 40 }),
+        message: () => "must be a positive whole number of bytes"
+      })
+    ),
     { exact: true }
   ),
   /** The base name in the cache; by default the one of {@link defaultFilename}. */
@@ -92,7 +99,15 @@ export class ImageSource extends Schema.Class<ImageSource>("smolvm-images/ImageS
     /** For people: contents, size, use. */
     description: Schema.optionalWith(Schema.String, { exact: true }),
     /** The machine it runs on, such as `x86_64` or `aarch64`. */
-    architecture: Schema.optionalWith(Schema.NonEmptyTrimmedString, { exact: true })
+    architecture: Schema.optionalWith(
+      Schema.String.pipe(
+        Schema.filter((name) => name !== "" && name.trim() === name, {
+          identifier: "Architecture",
+          message: () => "must be a name such as x86_64, with no blanks around it"
+        })
+      ),
+      { exact: true }
+    )
   }).pipe(
     Schema.filter(
       (source) => {

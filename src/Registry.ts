@@ -8,17 +8,19 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Order from "effect/Order"
 import * as ParseResult from "effect/ParseResult"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { ImageError, ValueError } from "./ImageError.js"
 import { ImageName } from "./ImageName.js"
 import { ImageSource } from "./ImageSource.js"
 import { builtInImages } from "./internal/builtInImages.js"
-import { type Problem, parseProblems } from "./internal/parseProblems.js"
+import { notA, type Problem, parseProblems } from "./internal/parseProblems.js"
 import { codeOf, sanitizeCause } from "./internal/redact.js"
 
 /**
@@ -48,24 +50,34 @@ export type Images = Readonly<Record<string, typeof ImageSource.Encoded | ImageS
 const strict = { errors: "all", onExcessProperty: "error" } as const
 
 const decodeSource = ParseResult.decodeUnknownEither(ImageSource, strict)
+const encodeSource = ParseResult.encodeUnknownEither(ImageSource, strict)
 const decodeName = ParseResult.decodeUnknownEither(ImageName, strict)
+
+/** An instance is checked as well: a constructor can be told not to. */
+const checkSource = (image: unknown): Either.Either<ImageSource, ParseResult.ParseIssue> =>
+  image instanceof ImageSource
+    ? Either.flatMap(encodeSource(image), (encoded) => Either.map(decodeSource(encoded), () => image))
+    : decodeSource(image)
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  Predicate.isRecord(value) && !Predicate.isIterable(value)
 
 /** Everything that is wrong with a record of images, or the images. */
 const decodeImages = (
-  images: Readonly<Record<string, unknown>>,
+  images: unknown,
   path: ReadonlyArray<PropertyKey>
 ): { readonly sources: ReadonlyMap<string, ImageSource>; readonly problems: ReadonlyArray<Problem> } => {
   const sources = new Map<string, ImageSource>()
   const problems: Array<Problem> = []
+  if (!isRecord(images)) {
+    return { sources, problems: [notA("a record of images { name: source }", images, path)] }
+  }
+  // Entries, not a Schema.Record: that would lose an image called __proto__.
   for (const [name, image] of Object.entries(images)) {
     const here = [...path, name]
     const validName = decodeName(name)
     if (validName._tag === "Left") problems.push(...parseProblems(validName.left, here))
-    if (image instanceof ImageSource) {
-      sources.set(name, image)
-      continue
-    }
-    const source = decodeSource(image)
+    const source = checkSource(image)
     if (source._tag === "Left") problems.push(...parseProblems(source.left, here))
     else sources.set(name, source.right)
   }
@@ -138,12 +150,14 @@ export const layerFile = (path: string): Layer.Layer<Registry, ImageError | Valu
   Layer.effect(
     Registry,
     Effect.gen(function* () {
+      yield* invalid("path", isPath(path) ? [] : [{ path: "", message: "must name a file" }])
       const fs = yield* FileSystem.FileSystem
       const field = `registry file ${path}`
-      const text = yield* fs.readFileString(path).pipe(Effect.mapError((error) => unreadable(path, error)))
+      const content = yield* fs.readFileString(path).pipe(Effect.mapError((error) => unreadable(path, error)))
+      const text = content.replace(/^\uFEFF/, "")
       const json = yield* Effect.try({
-        try: (): unknown => JSON.parse(text.replace(/^\uFEFF/, "")),
-        catch: (cause) => new ValueError({ field, problems: [{ path: "", message: notJson(cause) }] })
+        try: (): unknown => JSON.parse(text),
+        catch: (cause) => new ValueError({ field, problems: [{ path: "", message: notJson(text, cause) }] })
       })
       const file = ParseResult.decodeUnknownEither(RegistryFile, strict)(json)
       const shape = file._tag === "Left" ? parseProblems(file.left) : []
@@ -155,8 +169,10 @@ export const layerFile = (path: string): Layer.Layer<Registry, ImageError | Valu
   )
 
 const RegistryFile = Schema.Struct({
-  images: Schema.Record({ key: Schema.String, value: Schema.Unknown })
+  images: Schema.Unknown
 })
+
+const isPath = (path: unknown) => typeof path === "string" && path.trim() !== "" && !path.includes("\0")
 
 const unreadable = (path: string, error: PlatformError) =>
   new ImageError({
@@ -167,10 +183,11 @@ const unreadable = (path: string, error: PlatformError) =>
   })
 
 /** V8 quotes the text around the error, which may be a token: keep the place, drop the quotation. */
-const notJson = (cause: unknown): string => {
-  const place =
-    cause instanceof Error ? /at position \d+(?: \(line \d+ column \d+\))?/.exec(cause.message)?.[0] : undefined
-  return `is not JSON${place === undefined ? "" : ` (${place})`}`
+const notJson = (text: string, cause: unknown): string => {
+  const position = cause instanceof Error ? / at position (\d+)/.exec(cause.message)?.[1] : undefined
+  if (position === undefined) return "is not JSON"
+  const before = text.slice(0, Number(position)).split("\n")
+  return `is not JSON (line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1})`
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { PlatformError } from "@effect/platform/Error"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Struct from "effect/Struct"
 import { ImageError, type Reason } from "../ImageError.js"
 import type { Role } from "../ImageSource.js"
 import { codeOf, sanitizeCause } from "./redact.js"
@@ -27,6 +28,14 @@ export class AttemptFailure extends Data.TaggedError("AttemptFailure")<{
   }
 }
 
+/** The same failure, told differently. */
+export const revise = (
+  failure: AttemptFailure,
+  changes: Partial<Pick<AttemptFailure, "detail" | "transient" | "bytesReceived" | "expected" | "actual">>
+): AttemptFailure =>
+  // An error's own cause is not enumerable, so that copying it takes more than spreading.
+  new AttemptFailure({ ...failure, ...Struct.pick(failure, "cause"), ...changes })
+
 /** Which asset of which image an error is about. */
 export interface Subject {
   readonly image: string
@@ -36,12 +45,17 @@ export interface Subject {
 /** A failure of the file system, as the caller sees it. */
 export const storageFailed = (subject: Subject, path: string, error: PlatformError): ImageError =>
   new ImageError({
-    reason: "StorageFailed",
+    reason: isFull(error) ? "NoSpace" : "StorageFailed",
     ...subject,
     path,
     detail: explain(error),
     cause: sanitizeCause(error)
   })
+
+const isFull = (error: PlatformError) => {
+  const code = codeOf(error)
+  return code === "ENOSPC" || code === "EDQUOT"
+}
 
 /** {@link storageFailed} as an operator. */
 export const orStorageFailed =

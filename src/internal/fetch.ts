@@ -1,63 +1,138 @@
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { globalValue } from "effect/GlobalValue"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { AssetUrl } from "../AssetUrl.js"
 import type { Hasher } from "../Hasher.js"
 import { ImageError } from "../ImageError.js"
 import type { ImageSource } from "../ImageSource.js"
 import type { Sha256 } from "../Sha256.js"
 import type { Cache, CacheFile, FileState } from "./cache.js"
+import type { Subject } from "./failure.js"
+import { exclusive } from "./keyedMutex.js"
+import { Locking } from "./lock.js"
+import type { Progress } from "./progress.js"
+import * as Space from "./space.js"
 import * as Staging from "./staging.js"
+import * as StagingArea from "./stagingArea.js"
 import { type TransferOptions, transferAsset } from "./transfer.js"
 
-export interface FetchOptions extends TransferOptions {
+export interface FetchOptions extends Omit<TransferOptions, "claimSpace"> {
+  /** Names the disk that the cache is on. */
+  readonly disk: string
   readonly offline: boolean
+  /** How long to wait for another process that fetches the same image. */
+  readonly lockPatience: Duration.DurationInput
+  readonly progress: Progress
 }
 
-/** Bring an image into the cache: verify what is there, fetch what is missing or bad, commit all of it or nothing. */
+/**
+ * Where files of a known digest are on a disk, so that two images with the same file share one download. Process-wide;
+ * a hint only: what is taken from there is verified like everything else.
+ */
+const whereabouts = globalValue("smolvm-images/whereabouts", () => new Map<string, string>())
+
+export interface Fetch {
+  /** Bring an image into the cache: verify what is there, fetch what is missing or bad, commit all of it or nothing. */
+  readonly fetch: (image: string, source: ImageSource) => Effect.Effect<void, ImageError>
+  /** Remove an image, while nobody fetches it. */
+  readonly remove: (image: string, source: ImageSource) => Effect.Effect<void, ImageError>
+}
+
 export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOptions) {
   const path = yield* Path.Path
-  const context = yield* Effect.context<FileSystem.FileSystem | Hasher>()
+  const locking = yield* Locking
+  const context = yield* Effect.context<FileSystem.FileSystem | Path.Path | Hasher>()
+  const { directories } = cache
+  const { progress } = options
+  const lock = yield* locking.make(directories, options.host, progress)
+  const area = yield* StagingArea.make(directories, options.host)
+  const contentKey = (sha256: Sha256) => JSON.stringify([options.disk, directories.root, sha256])
+
+  /** The asset's own sources, behind a copy of the same content that is on the disk already. */
+  const sourcesOf = Effect.fnUntraced(function* ({ asset, image, role }: CacheFile) {
+    const nearby = asset.sha256 === undefined ? undefined : whereabouts.get(contentKey(asset.sha256))
+    const copies =
+      nearby === undefined
+        ? []
+        : yield* path.toFileUrl(nearby).pipe(
+            Effect.map(({ href }) => [new AssetUrl({ href: Redacted.make(href), headers: {} })]),
+            Effect.orElseSucceed(() => []) // a path without a URL cannot be copied from; there are the other sources
+          )
+    const urls = [...copies, ...(options.offline ? asset.url.filter(isLocal) : asset.url)]
+    if (urls.length > 0) return urls
+    return yield* new ImageError({ reason: "Offline", image, asset: role, url: asset.url[0].display })
+  })
 
   const fetchFile = Effect.fn("ImageManager.fetchAsset")(
-    function* (directory: string, file: CacheFile, expected: Sha256 | undefined) {
+    function* (directory: StagingArea.StagingDirectory, file: CacheFile, expected: Sha256 | undefined) {
       const { asset, image, role } = file
-      const subject = { image, asset: role }
-      const urls = options.offline ? asset.url.filter(({ protocol }) => protocol === "file:") : asset.url
-      if (urls.length === 0) {
-        return yield* new ImageError({ reason: "Offline", ...subject, url: asset.url[0].display })
-      }
+      const subject: Subject = { image, asset: role }
+      yield* Effect.annotateCurrentSpan({ image, asset: role })
       if (asset.sha256 === undefined) {
         yield* Effect.logWarning(`${role} of image "${image}" has no pinned SHA-256: it is trusted on first use`)
       }
-      yield* Effect.annotateCurrentSpan({ image, asset: role })
-      const staged = yield* Staging.make(subject, path.join(directory, file.filename))
-      const sha256 = yield* transferAsset(options, subject, asset, urls, expected, staged)
-      yield* staged.sync
+      const urls = yield* sourcesOf(file)
+      const space = Space.make(options.host, subject, directories.root, asset.size)
+      const staged = yield* Staging.make(subject, directory.file(file.filename, asset.sha256))
+      const transfer = { ...options, claimSpace: space.claim }
+      const sha256 = yield* transferAsset(transfer, subject, asset, urls, expected, staged).pipe(
+        Effect.tap(() => staged.sync),
+        Effect.catchIf((error) => error.reason === "NoSpace", space.explain)
+      )
+      yield* copyableUntilPlaced(sha256, staged.path)
       return { file, sha256, from: staged.path, size: staged.position() }
     },
     (effect, _, file) => Effect.annotateLogs(Effect.provide(effect, context), "asset", file.role)
   )
 
-  return (image: string, source: ImageSource): Effect.Effect<void, ImageError> =>
-    Effect.scoped(
-      Effect.gen(function* () {
-        const states = yield* cache.verify(image, source)
-        const wanted = states.filter((state) => state._tag !== "Good")
-        if (wanted.length === 0) return
-        yield* Effect.forEach(wanted, warn, { discard: true })
-        const directory = yield* cache.stagingDirectory({ image })
-        const fetched = yield* Effect.forEach(wanted, ({ file, expected }) => fetchFile(directory, file, expected), {
-          concurrency: "unbounded"
+  /** Of several who want the same content the first fetches it, the others copy. */
+  const fetchShared = (directory: StagingArea.StagingDirectory, file: CacheFile, expected: Sha256 | undefined) => {
+    const fetching = fetchFile(directory, file, expected)
+    return file.asset.sha256 === undefined ? fetching : exclusive(contentKey(file.asset.sha256))(fetching)
+  }
+
+  const copyableUntilPlaced = (sha256: Sha256, staged: string): Effect.Effect<void, never, Scope.Scope> =>
+    Effect.acquireRelease(
+      Effect.sync(() => void whereabouts.set(contentKey(sha256), staged)),
+      () =>
+        Effect.sync(() => {
+          if (whereabouts.get(contentKey(sha256)) === staged) whereabouts.delete(contentKey(sha256))
         })
-        yield* cache.commit(image, fetched)
-        yield* Effect.forEach(
-          fetched.filter(({ file }) => file.asset.sha256 === undefined),
-          ({ file, sha256, size }) => cache.trust(file, sha256, size),
-          { discard: true }
-        )
-      })
     )
+
+  const fetch = Effect.fnUntraced(function* (image: string, source: ImageSource) {
+    yield* lock.acquire(image, options.lockPatience)
+    const states = yield* cache.verify(image, source)
+    const wanted = states.filter((state) => state._tag !== "Good")
+    if (wanted.length === 0) return
+    yield* Effect.forEach(wanted, warn, { discard: true })
+    const directory = yield* area.open({ image })
+    yield* directory.inherit(wanted.flatMap(({ file }) => file.asset.sha256 ?? []))
+    const fetched = yield* Effect.forEach(wanted, ({ file, expected }) => fetchShared(directory, file, expected), {
+      concurrency: "unbounded"
+    })
+    yield* progress.tell(() => ({ _tag: "Committing", image }))
+    yield* cache.commit(image, fetched)
+    for (const { file, sha256, size } of fetched) {
+      whereabouts.set(contentKey(sha256), file.path)
+      if (file.asset.sha256 === undefined) yield* cache.trust(file, sha256, size)
+    }
+  }, Effect.scoped)
+
+  const remove = Effect.fnUntraced(function* (image: string, source: ImageSource) {
+    yield* lock.acquire(image, options.lockPatience)
+    yield* cache.remove(image, source)
+  }, Effect.scoped)
+
+  const result: Fetch = { fetch, remove }
+  return result
 })
+
+const isLocal = ({ protocol }: AssetUrl) => protocol === "file:"
 
 const warn = (state: FileState) =>
   state._tag === "Bad"

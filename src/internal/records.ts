@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Sha256 } from "../Sha256.js"
+import { type Directories, randomName } from "./directories.js"
 
 /** What is remembered of a file in the cache: the digest it had when it was first trusted. */
 export const FileRecord = Schema.Struct({ version: Schema.Literal(1), sha256: Sha256, size: Schema.Number })
@@ -17,12 +18,13 @@ export interface Records {
   readonly read: (image: string, filename: string) => Effect.Effect<Option.Option<FileRecord>>
   /** Best effort: a cache that cannot be written keeps no records. */
   readonly write: (image: string, filename: string, record: FileRecord) => Effect.Effect<void>
+  readonly forget: (image: string, filename: string) => Effect.Effect<void>
 }
 
-export const make = Effect.fnUntraced(function* (directory: string) {
+export const make = Effect.fnUntraced(function* (directories: Directories) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
-  const file = (image: string, filename: string) => path.join(directory, image, `${filename}.json`)
+  const file = (image: string, filename: string) => path.join(directories.records, image, `${filename}.json`)
 
   const records: Records = {
     read: (image, filename) =>
@@ -33,17 +35,28 @@ export const make = Effect.fnUntraced(function* (directory: string) {
         ),
         Effect.option
       ),
-    write: Effect.fnUntraced(
-      function* (image, filename, record) {
+    forget: (image, filename) => Effect.ignore(fs.remove(file(image, filename), { force: true })),
+    write: (image, filename, record) =>
+      Effect.gen(function* () {
         const target = file(image, filename)
         const text = yield* Effect.orDie(Schema.encode(RecordJson)(record)) // a record of ours always encodes
-        yield* fs.makeDirectory(path.dirname(target), { recursive: true })
-        yield* fs.writeFileString(`${target}.new`, text)
-        yield* fs.rename(`${target}.new`, target)
-      },
-      Effect.uninterruptible,
-      Effect.catchAll((error) => Effect.logDebug("the cache keeps no record of this file", error.message))
-    )
+        yield* directories.ensure({ image }, path.dirname(target))
+        const fresh = `${target}.${yield* randomName}`
+        yield* Effect.addFinalizer(() => Effect.ignore(fs.remove(fresh, { force: true })))
+        yield* fs.writeFileString(fresh, text, { flag: "wx" })
+        yield* fs.rename(fresh, target)
+      }).pipe(
+        Effect.scoped,
+        Effect.uninterruptible,
+        Effect.catchAll((error) => Effect.logDebug(`the cache keeps no record of ${filename}: ${error.message}`))
+      )
   }
   return records
 })
+
+/** Records that are read but never kept. */
+export const makeReadOnly = (directories: Directories) =>
+  Effect.map(
+    make(directories),
+    (records): Records => ({ ...records, write: () => Effect.void, forget: () => Effect.void })
+  )

@@ -3,9 +3,10 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -18,6 +19,8 @@ export interface Opened {
   readonly status: number
   readonly header: (name: string) => string | undefined
   readonly body: Stream.Stream<Uint8Array, AttemptFailure>
+  /** The client has undone this Content-Encoding already, although the headers still tell of it. */
+  readonly decodes: (encoding: string) => boolean
   /** Mask the secrets of this request, its redirects included, in text that came from outside. */
   readonly redact: (text: string) => string
 }
@@ -44,12 +47,12 @@ export const open = Effect.fnUntraced(function* (
   const secrets = secretsOf(origin.href, source.headers)
   const redact = (text: string) => redactText(text, secrets)
   const scopedClient = quiet(client)
-  const credentials = credentialsOf(origin, source.headers)
 
   let url = origin
   for (let redirects = 0; ; redirects++) {
     const scope = yield* Scope.fork(yield* Effect.scope, { _tag: "Sequential" })
-    const request = requestOf(url, url.origin === origin.origin ? credentials : {}, from)
+    const headers = url.origin === origin.origin ? { ...userInfoOf(origin), ...valuesOf(source.headers) } : {}
+    const request = requestOf(url, { ...headers, ...userInfoOf(url) }, from)
     const response = yield* scopedClient.execute(request).pipe(
       Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
       Scope.extend(scope),
@@ -60,7 +63,7 @@ export const open = Effect.fnUntraced(function* (
           new AttemptFailure({
             reason: "DownloadFailed",
             transient: true,
-            detail: `${displayUrl(url.href)} did not answer in time`
+            detail: `no answer within ${Duration.format(responseTimeout)}`
           })
       })
     )
@@ -80,14 +83,11 @@ const quiet = (client: HttpClient.HttpClient) =>
     HttpClient.withScope
   )
 
-/** Everything that only the source's own origin may see. */
-const credentialsOf = (
-  { username, password }: URL,
-  headers: Readonly<Record<string, Redacted.Redacted>>
-): Readonly<Record<string, string>> => ({
-  ...(username === "" && password === "" ? {} : { authorization: basicCredentials(username, password) }),
-  ...Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), Redacted.value(value)]))
-})
+const userInfoOf = ({ password, username }: URL): Readonly<Record<string, string>> =>
+  username === "" && password === "" ? {} : { authorization: basicCredentials(username, password) }
+
+const valuesOf = (headers: Readonly<Record<string, Redacted.Redacted>>): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), Redacted.value(value)]))
 
 const requestOf = (
   url: URL,
@@ -140,9 +140,19 @@ const opened = (
 ): Opened => ({
   status: response.status,
   header: (name) => response.headers[name],
+  decodes: (encoding) => isFetched(response) && decodedByFetch.has(encoding),
   body: Stream.mapError(response.stream, (error) => transportFailure(error, "the connection broke", redact, secrets)),
   redact
 })
+
+const decodedByFetch = new Set(["gzip", "x-gzip", "deflate", "br"])
+
+/** Whether `fetch` brought this response: only its responses know their URL. */
+const isFetched = (response: HttpClientResponse): boolean =>
+  Predicate.hasProperty(response, "source") &&
+  Predicate.hasProperty(response.source, "redirected") &&
+  Predicate.hasProperty(response.source, "url") &&
+  response.source.url !== ""
 
 const transportFailure = (
   error: HttpClientError,

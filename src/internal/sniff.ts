@@ -1,3 +1,7 @@
+import type * as Effect from "effect/Effect"
+import { AttemptFailure } from "./failure.js"
+import type { Opened } from "./request.js"
+
 /** What a body turned out to be instead of an image. */
 export interface Impostor {
   readonly kind: string
@@ -19,17 +23,29 @@ export const recognise = (head: Uint8Array, contentType: string | undefined): Im
 
 const kindOf = (text: string, contentType: string): string | undefined => {
   if (/^version https:\/\/git-lfs\.github\.com\/spec\//.test(text)) return "a Git LFS pointer"
-  if (/^(<!--[^]*?-->\s*)*<(!doctype html|html|head|body|script|meta)[\s>]/i.test(text)) return "an HTML page"
+  if (/^(<!--[\s\S]*?-->\s*)*<(!doctype html|html|head|body|script|meta)[\s>]/i.test(text)) return "an HTML page"
   if (/^(<\?xml[^>]*>\s*)?<Error[\s>]/.test(text)) return "an object store's XML error"
   if (/^<\?xml[\s]/.test(text)) return /<html[\s>]/i.test(text) ? "an HTML page" : "an XML document"
   if (/^[{[]/.test(text) && /^(application|text)\/([\w.-]+\+)?json\b/.test(contentType)) return "a JSON document"
   return undefined
 }
 
+/** The failure that names an impostor. */
+export const unexpected = (
+  { firstLine, kind }: Impostor,
+  { redact, status }: Pick<Opened, "redact"> & { readonly status?: number }
+): Effect.Effect<never, AttemptFailure> =>
+  new AttemptFailure({
+    reason: "UnexpectedContent",
+    transient: false,
+    detail: `${kind} came instead, beginning ${JSON.stringify(redact(firstLine))}`,
+    ...(status === undefined ? {} : { status })
+  })
+
 /** The first line of a text that is not blank, fit for an error message. */
 export const firstLine = (text: string): string => {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced
   const printable = (text.split(/[\r\n]+/).find((line) => line.trim() !== "") ?? "")
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is replaced
     .replace(/[\u0000-\u001f\u007f-\u009f]/g, " ")
     .trim()
   return printable.length > 120 ? `${printable.slice(0, 119)}…` : printable

@@ -6,6 +6,7 @@ import { type Digest, Hasher } from "../Hasher.js"
 import type { ImageError } from "../ImageError.js"
 import type { Sha256 } from "../Sha256.js"
 import { orStorageFailed, type Subject } from "./failure.js"
+import { hashFile } from "./hashFile.js"
 
 /**
  * Bytes are collected to buffers of this size before they are hashed and written: a write per network chunk (64 KiB)
@@ -20,6 +21,11 @@ export interface Staged {
   readonly position: () => number
   /** Take the next bytes; the chunk may be reused afterwards. */
   readonly append: (chunk: Uint8Array) => Effect.Effect<void, ImageError>
+  /**
+   * Let `place` put a whole file where none is yet, take it over in place of an empty staged file, and read it once for
+   * its digest. `false`: `place` could not, and nothing has changed.
+   */
+  readonly adopt: (place: (to: string) => Effect.Effect<boolean>) => Effect.Effect<boolean, ImageError>
   /** Throw everything away and start over. */
   readonly restart: Effect.Effect<void, ImageError>
   /** The digest of everything taken. Nothing but {@link Staged.restart} or {@link Staged.sync} may follow. */
@@ -29,17 +35,21 @@ export interface Staged {
 }
 
 /**
- * Open a new file for staging. Two buffers take turns: while one is hashed and written in the background, the other takes
- * what the network delivers. The file is closed with the Scope, after the last write has ended.
+ * Open a file for staging: a new one, or the part that a killed process left there, which is hashed and gone on with. Two
+ * buffers take turns: while one is hashed and written in the background, the other takes what the network delivers. The
+ * file is closed with the Scope, after the last write has ended.
  */
 export const make = Effect.fnUntraced(function* (subject: Subject, path: string) {
+  const context = yield* Effect.context<FileSystem.FileSystem | Hasher>()
   const fs = yield* FileSystem.FileSystem
   const hasher = yield* Hasher
   const scope = yield* Effect.scope
   const storage = orStorageFailed(subject, path)
 
-  const file = yield* fs.open(path, { flag: "wx" }).pipe(storage)
+  const inherited = yield* storage(fs.exists(path))
+  let file = yield* fs.open(path, { flag: inherited ? "r+" : "wx" }).pipe(storage)
   let digest: Digest = yield* hasher.start
+  let adopted: Sha256 | undefined
   let filling = new Uint8Array(bufferSize)
   let spare = new Uint8Array(bufferSize)
   let filled = 0
@@ -73,23 +83,49 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string)
         )
   }
 
+  const adopt = Effect.fnUntraced(function* (place: (to: string) => Effect.Effect<boolean>) {
+    const clone = `${path}.clone`
+    if (!(yield* Effect.uninterruptible(place(clone)))) return false
+    const { mode } = yield* storage(fs.stat(path)) // a clone has the mode of its original, not that of the umask
+    yield* storage(fs.chmod(clone, mode & 0o777))
+    yield* storage(fs.rename(clone, path))
+    file = yield* fs.open(path, { flag: "r+" }).pipe(storage, Scope.extend(scope))
+    const { sha256, size } = yield* storage(Effect.provide(hashFile(path), context))
+    adopted = sha256
+    flushed = size
+    return true
+  })
+
+  /** Hash what is in the file already, and go on behind it. */
+  const inherit = Effect.gen(function* () {
+    for (;;) {
+      const count = Number(yield* file.read(filling).pipe(storage, Effect.uninterruptible))
+      if (count === 0) return
+      yield* digest.update(filling.subarray(0, count))
+      flushed += count
+    }
+  })
+
   const settle = Effect.suspend(() => Fiber.join(writing))
 
+  if (inherited) yield* inherit
   const staged: Staged = {
     path,
     position: () => flushed + filled,
     append: (chunk) => Effect.suspend(() => append(chunk)),
+    adopt,
     restart: Effect.gen(function* () {
       yield* settle
       yield* storage(file.truncate(0))
       yield* storage(file.seek(0, "start"))
       digest = yield* Scope.extend(hasher.start, scope)
+      adopted = undefined
       filled = 0
       flushed = 0
     }).pipe(Effect.uninterruptible),
     digest: Effect.zipRight(
       Effect.zipRight(flush, settle),
-      Effect.suspend(() => digest.finish)
+      Effect.suspend(() => (adopted === undefined ? digest.finish : Effect.succeed(adopted)))
     ),
     sync: storage(file.sync).pipe(Effect.uninterruptible)
   }

@@ -1,15 +1,19 @@
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as Path from "@effect/platform/Path"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Order from "effect/Order"
 import * as Schedule from "effect/Schedule"
+import * as Struct from "effect/Struct"
 import type { AssetUrl } from "../AssetUrl.js"
-import { ImageError, type Reason } from "../ImageError.js"
+import { ImageError } from "../ImageError.js"
 import type { Asset } from "../ImageSource.js"
 import type { Sha256 } from "../Sha256.js"
-import { type AttemptOptions, attempt, makeTransfer, startOver, type Transfer } from "./attempt.js"
-import { AttemptFailure, type Subject } from "./failure.js"
+import { type AttemptOptions, attempt } from "./attempt.js"
+import { AttemptFailure, revise, type Subject } from "./failure.js"
+import { makeTransfer, startOver, type Transfer } from "./held.js"
 import type { Staged } from "./staging.js"
 
 /** How long and how often a transfer is tried. */
@@ -56,77 +60,95 @@ export const transferAsset = Effect.fnUntraced(function* (
   urls: ReadonlyArray<AssetUrl>,
   expected: Sha256 | undefined,
   staged: Staged
-): Effect.fn.Return<Sha256, ImageError> {
+): Effect.fn.Return<Sha256, ImageError, FileSystem.FileSystem | Path.Path> {
   const sources: ReadonlyArray<Source> = urls.map((url) => ({ url, failure: undefined, notBefore: 0, spent: false }))
   const transfer = makeTransfer(staged, { pinned: expected !== undefined, size: asset.size, maxSize: options.maxSize })
   const pauses = yield* Schedule.driver(options.retry)
-  let attempts = 0
-  let settledAt = 0
+  /** The high-water mark that the present stretch without progress began at. */
+  let settledAt = transfer.highWater
   /** A file put together from pieces was wrong: from now on in one piece. */
   let whole = false
   let current = 0
-
-  const giveUp = (why?: string) => summarize(subject, sources, attempts, why)
 
   for (;;) {
     const source = sources[current]
     // The list of URLs is not empty, and `current` is always an index into it.
     if (source === undefined) return yield* Effect.dieMessage("a transfer without a source")
-    attempts++
-    yield* Effect.annotateCurrentSpan("attempts", attempts)
-    const result = yield* Effect.scoped(attempt(options, transfer, source.url, whole)).pipe(
+    const result = yield* attempt(options, transfer, source.url, whole).pipe(
       Effect.zipRight(verify(transfer, expected)),
       Effect.map(Either.right),
       Effect.catchTag("AttemptFailure", (failure) => Effect.succeed(Either.left(failure)))
     )
+    yield* Effect.annotateCurrentSpan("attempts", transfer.requests)
     if (Either.isRight(result)) return result.right
-    const failure = result.left
 
-    source.failure = failure
-    const mixed = failure.reason === "ChecksumMismatch" && transfer.held.responses > 1
-    if (failure.reason === "ChecksumMismatch") yield* startOver(transfer)
-    if (mixed && !whole) {
-      whole = true
-      yield* Effect.logDebug("a file put together from pieces has the wrong digest; fetching it in one piece")
-      continue
-    }
-    source.spent = !failure.transient
-    if (transfer.restarts > options.maxRestarts) {
-      return yield* giveUp(`it began again from zero ${transfer.restarts} times`)
-    }
-    if (failure.retryAfter !== undefined) {
-      const wait = Duration.millis(failure.retryAfter)
-      if (Duration.greaterThan(wait, options.maxRetryAfter)) {
-        source.spent = true
-        source.failure = new AttemptFailure({
-          ...failure,
-          detail: `${failure.detail}; it asks to wait ${Duration.format(wait)}, more than the ${Duration.format(options.maxRetryAfter)} allowed`
-        })
+    const failure = yield* honourRetryAfter(options, source, result.left)
+    const giveUp = (why?: string) =>
+      summarize(subject, sources, { source, failure }, transfer.requests, [
+        whole ? "a file put together from several responses had the wrong SHA-256 and was thrown away" : undefined,
+        why
+      ])
+    if (failure.reason === "ChecksumMismatch") {
+      const pieces = transfer.held.responses
+      yield* startOver(transfer)
+      if (pieces > 1 && !whole) {
+        whole = true
+        yield* Effect.logWarning(`${source.url.display}: ${failure.detail}; fetching it again in one piece`)
+        continue
       }
-      source.notBefore = (yield* Clock.currentTimeMillis) + failure.retryAfter
     }
-    const next = nextSource(sources, current)
-    if (next === undefined) return yield* giveUp()
-
+    if (transfer.restarts > options.maxRestarts) {
+      return yield* giveUp(
+        `it began again from zero ${transfer.restarts} times, more than the ${options.maxRestarts} allowed`
+      )
+    }
     const progress = transfer.highWater - settledAt >= progressStep(transfer)
     if (progress) {
       settledAt = transfer.highWater
       yield* pauses.reset
     }
-    const waitUntil = sources[next]?.notBefore ?? 0
-    const roundComplete = next <= current
-    yield* Effect.logWarning(`${source.url.display}: ${source.failure.detail}; trying again`).pipe(
-      Effect.annotateLogs({ attempt: attempts, bytes: staged.position() })
+    // Without a digest the bytes of one source are worth nothing to another.
+    const stays = progress && !transfer.pinned && transfer.held.validator !== undefined && !source.spent
+    const next = stays ? current : nextSource(sources, current)
+    if (next === undefined) return yield* giveUp()
+
+    yield* Effect.logWarning(`${source.url.display}: ${failure.detail}; trying again`).pipe(
+      Effect.annotateLogs({ attempt: transfer.requests, bytes: staged.position() })
     )
+    const roundComplete = next <= current
     if (roundComplete && !progress) {
       const exhausted = yield* Effect.isFailure(pauses.next(failure))
       if (exhausted) return yield* giveUp()
     }
-    const rest = waitUntil - (yield* Clock.currentTimeMillis)
-    if (rest > 0) yield* Effect.sleep(Duration.millis(rest))
+    yield* sleepUntil(sources[next]?.notBefore ?? 0)
     current = next
   }
 })
+
+/** Note what a source said last, and until when it wants to be left alone: for longer than allowed is for ever. */
+const honourRetryAfter = Effect.fnUntraced(function* (
+  { maxRetryAfter }: TransferOptions,
+  source: Source,
+  said: AttemptFailure
+) {
+  const wait = Duration.millis(said.retryAfter ?? 0)
+  const tooLong = said.transient && Duration.greaterThan(wait, maxRetryAfter)
+  const failure = tooLong
+    ? revise(said, {
+        transient: false,
+        detail: `${said.detail}; it asks to wait ${Duration.format(wait)}, more than the ${Duration.format(maxRetryAfter)} allowed`
+      })
+    : said
+  source.failure = failure
+  source.spent = !failure.transient
+  source.notBefore = (yield* Clock.currentTimeMillis) + Duration.toMillis(wait)
+  return failure
+})
+
+const sleepUntil = (time: number): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    time > now ? Effect.sleep(Duration.millis(time - now)) : Effect.void
+  )
 
 /** A new high-water mark this much higher shows that a transfer gets somewhere: 1 % of the file, or 1 MiB. */
 const progressStep = ({ held, size }: Transfer): number => {
@@ -144,7 +166,7 @@ const nextSource = (sources: ReadonlyArray<Source>, current: number): number | u
 }
 
 const verify = (
-  { staged }: Transfer,
+  { held, staged }: Transfer,
   expected: Sha256 | undefined
 ): Effect.Effect<Sha256, AttemptFailure | ImageError> =>
   Effect.flatMap(staged.digest, (actual) =>
@@ -153,7 +175,8 @@ const verify = (
       : Effect.fail(
           new AttemptFailure({
             reason: "ChecksumMismatch",
-            transient: false,
+            // Without a sign of its end, the body may have been cut.
+            transient: !held.delimited,
             detail: `it has the SHA-256 ${actual}`,
             expected,
             actual,
@@ -162,46 +185,46 @@ const verify = (
         )
   )
 
-/** The reason that tells a person most, when the sources failed for different ones. */
-const bySeverity = Order.mapInput(
-  Order.number,
-  (failure: AttemptFailure) => ({ ChecksumMismatch: 0, UnexpectedContent: 1 })[failure.reason as string] ?? 2
-)
+/** What tells a person most comes first, when the sources failed for different reasons. */
+const severity = ({ reason }: AttemptFailure): number =>
+  reason === "ChecksumMismatch" ? 0 : reason === "UnexpectedContent" ? 1 : 2
+
+interface Failed {
+  readonly source: Source
+  readonly failure: AttemptFailure
+}
+
+const bySeverity = Order.mapInput(Order.number, ({ failure }: Failed) => severity(failure))
 
 /** The error that a transfer ends with: the worst failure, and what each source said. */
 const summarize = (
   subject: Subject,
   sources: ReadonlyArray<Source>,
+  last: Failed,
   attempts: number,
-  why: string | undefined
+  remarks: ReadonlyArray<string | undefined>
 ): ImageError => {
-  const failed = sources.flatMap(({ url, failure }) => (failure === undefined ? [] : [{ url: url.display, failure }]))
-  const worst = [...failed].sort((a, b) => bySeverity(a.failure, b.failure))[0]
-  const failure = worst?.failure
-  const reason: Reason = failure?.reason ?? "DownloadFailed"
-  const detail = [reason === "ChecksumMismatch" ? undefined : failure?.detail, why].filter((text) => text !== undefined)
+  const failed = sources.flatMap((source) =>
+    source.failure === undefined ? [] : [{ source, failure: source.failure }]
+  )
+  const { failure, source } = failed.reduce(Order.min(bySeverity), last)
+  const said = failure.reason === "ChecksumMismatch" ? undefined : failure.detail
+  const detail = [said, ...remarks].filter((text) => text !== undefined).join("; ")
   return new ImageError({
-    reason,
+    reason: failure.reason,
     ...subject,
+    url: source.url.display,
     attempts,
-    ...optional({
-      url: worst?.url,
-      detail: detail.length === 0 ? undefined : detail.join("; "),
-      status: failure?.status,
-      expected: failure?.expected,
-      actual: failure?.actual,
-      bytesReceived: failure?.bytesReceived,
-      cause: failure?.cause,
-      failures:
-        sources.length > 1
-          ? failed.map(({ url, failure }) => ({ url, reason: failure.reason, detail: failure.detail }))
-          : undefined
-    })
+    ...Struct.pick(failure, "status", "expected", "actual", "bytesReceived", "cause"),
+    ...(detail === "" ? {} : { detail }),
+    ...(sources.length === 1
+      ? {}
+      : {
+          failures: failed.map(({ failure: { detail, reason }, source: { url } }) => ({
+            url: url.display,
+            reason,
+            detail
+          }))
+        })
   })
 }
-
-type Defined<A> = { readonly [K in keyof A]?: Exclude<A[K], undefined> }
-
-/** The same record without the keys that are undefined, as exact optional fields want it. */
-const optional = <A extends object>(fields: A): Defined<A> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<A>

@@ -3,6 +3,8 @@
  *
  * @since 0.1.0
  */
+import { X509Certificate } from "node:crypto"
+import { readFileSync } from "node:fs"
 import * as tls from "node:tls"
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as PlatformClient from "@effect/platform-node/NodeHttpClient"
@@ -10,6 +12,7 @@ import * as Undici from "@effect/platform-node/Undici"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { ValueError } from "../ImageError.js"
 
 /**
  * @since 0.1.0
@@ -26,22 +29,84 @@ export interface Options {
 }
 
 /**
- * An undici client that honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (and their lower-case spellings), with a bound
- * on the time to connect. Plain http goes to a proxy as such, https through a tunnel.
+ * An undici client that honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (and their lower-case spellings, which come
+ * first), with a bound on the time to connect. Plain http goes to a proxy as such, https through a tunnel. Fails with a
+ * `ValueError` when an option or a proxy's URL is bad.
  *
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<HttpClient> => {
-  const timeout = Duration.toMillis(options.connectTimeout ?? "10 seconds")
-  const ca = options.extraCaCertificates
-  const connect = { timeout, ...(ca === undefined ? {} : { ca: [...tls.rootCertificates, ...ca] }) }
-  const dispatcher = Layer.scoped(
-    PlatformClient.Dispatcher,
-    Effect.acquireRelease(
-      Effect.sync(() => new Undici.EnvHttpProxyAgent({ connect, requestTls: connect, proxyTunnel: false })),
-      (agent) => Effect.promise(() => agent.destroy())
-    )
+export const layer = (options: Options = {}): Layer.Layer<HttpClient, ValueError> =>
+  Layer.provide(
+    PlatformClient.layerUndiciWithoutDispatcher,
+    Layer.scoped(PlatformClient.Dispatcher, makeDispatcher(options))
   )
-  return Layer.provide(PlatformClient.layerUndiciWithoutDispatcher, dispatcher)
+
+const wrong = (field: string, message: string, path = "") => new ValueError({ field, problems: [{ path, message }] })
+
+const makeDispatcher = Effect.fnUntraced(function* ({ connectTimeout, extraCaCertificates }: Options) {
+  const timeout = yield* Effect.mapError(Duration.decodeUnknown(connectTimeout ?? "10 seconds"), () =>
+    wrong("connectTimeout", "must be a duration")
+  )
+  const secureContext = extraCaCertificates === undefined ? undefined : yield* trusting(extraCaCertificates)
+  const connect = {
+    timeout: Duration.toMillis(timeout),
+    ...(secureContext === undefined ? {} : { secureContext })
+  }
+  const agent = (field: string, proxies: { readonly httpProxy: string; readonly httpsProxy: string }) =>
+    Effect.acquireRelease(
+      Effect.try({
+        try: () =>
+          new Undici.EnvHttpProxyAgent({
+            ...proxies,
+            connect,
+            proxyTls: connect,
+            requestTls: connect,
+            proxyTunnel: false
+          }),
+        catch: () => wrong(field, "is not the URL of a proxy")
+      }),
+      (dispatcher) => Effect.promise(() => dispatcher.destroy())
+    )
+  // Two agents, because one would send https to HTTP_PROXY where HTTPS_PROXY is not set.
+  const plain = yield* agent("HTTP_PROXY", { httpProxy: yield* proxyOf("HTTP_PROXY"), httpsProxy: "" })
+  const secure = yield* agent("HTTPS_PROXY", { httpProxy: "", httpsProxy: yield* proxyOf("HTTPS_PROXY") })
+  return plain.compose(
+    (dispatch) => (request, handler) =>
+      String(request.origin).startsWith("https:") ? secure.dispatch(request, handler) : dispatch(request, handler)
+  )
+})
+
+/** The URL of a proxy, empty when there is none. Like curl's, it may leave out `http://`. */
+const proxyOf = (name: string): Effect.Effect<string, ValueError> =>
+  Effect.suspend(() => {
+    const value = (process.env[name.toLowerCase()] ?? process.env[name] ?? "").trim()
+    if (value === "") return Effect.succeed("")
+    const url = value.includes("://") ? value : `http://${value}`
+    return URL.canParse(url) && /^(https?|socks5?):$/.test(new URL(url).protocol)
+      ? Effect.succeed(url)
+      : wrong(name, "is not the URL of an http, https or socks5 proxy")
+  })
+
+/** A TLS context that trusts the usual authorities and these. */
+const trusting = (certificates: ReadonlyArray<string>): Effect.Effect<tls.SecureContext, ValueError> =>
+  Effect.gen(function* () {
+    yield* Effect.forEach(certificates, (pem, index) =>
+      Effect.try({
+        try: () => new X509Certificate(pem),
+        catch: () => wrong("extraCaCertificates", "is not a PEM certificate", `[${index}]`)
+      })
+    )
+    return yield* Effect.sync(() => tls.createSecureContext({ ca: [...usualCertificates(), ...certificates] }))
+  })
+
+/** What Node.js trusts by itself. Given a list, it trusts nothing else: not even NODE_EXTRA_CA_CERTS. */
+const usualCertificates = (): ReadonlyArray<string> => {
+  const file = process.env["NODE_EXTRA_CA_CERTS"] ?? ""
+  if (file === "") return tls.rootCertificates
+  try {
+    return [...tls.rootCertificates, readFileSync(file, "utf8")]
+  } catch {
+    return tls.rootCertificates // Node.js has warned about it and goes on, too
+  }
 }

@@ -21,7 +21,7 @@ import * as NodeHttpClient from "./NodeHttpClient.js"
  * @since 0.1.0
  * @category options
  */
-export interface Options extends ImageManager.TransferSettings, NodeHttpClient.Options {
+export interface Options extends ImageManager.Settings, NodeHttpClient.Options {
   /** The cache directory. Default: {@link defaultCacheDir}. */
   readonly cacheDir?: string | undefined
   /** The images to know instead of the built-in ones. */

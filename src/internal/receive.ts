@@ -1,0 +1,168 @@
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { AssetUrl } from "../AssetUrl.js"
+import type { HostService } from "../Host.js"
+import type { ImageError } from "../ImageError.js"
+import { type Body, limitOf, tooLong, validatorOf } from "./answer.js"
+import { AttemptFailure, revise } from "./failure.js"
+import { append, startOver, type Transfer } from "./held.js"
+import type { Opened } from "./request.js"
+import { recognise, sniffLength, unexpected } from "./sniff.js"
+import { type Meter, type StallOptions, stallWatch } from "./stall.js"
+
+export interface ReceiveOptions extends StallOptions {
+  readonly host: HostService
+  /** Makes sure that what is still missing fits on the disk; fails with reason `NoSpace`. */
+  readonly claimSpace: (remaining: () => number) => Effect.Effect<void, ImageError, Scope.Scope>
+}
+
+/** Read a body into the staged file, under watch for a stall. Succeeds when it is there to its end. */
+export const receive = Effect.fnUntraced(function* (
+  options: ReceiveOptions,
+  transfer: Transfer,
+  source: AssetUrl,
+  response: Opened,
+  answer: Body
+): Effect.fn.Return<void, AttemptFailure | ImageError, Scope.Scope> {
+  const body = yield* decoded(options.host, response, answer.encoding)
+  const intake = makeIntake(transfer, source, response, answer)
+  const meter: Meter = { received: 0, waiting: true }
+  const end = answer.total ?? transfer.size
+  if (end !== undefined) yield* options.claimSpace(() => end - transfer.staged.position())
+
+  const broken = yield* Effect.raceFirst(drain(body, meter, intake.take), stallWatch(options, meter)).pipe(
+    Effect.as(undefined),
+    Effect.catchTag("AttemptFailure", (failure) => (failure.transient ? Effect.succeed(failure) : failure))
+  )
+  // What arrived before a break counts, be it ever so little.
+  yield* intake.settle
+
+  const position = transfer.staged.position()
+  const complete = meter.received > 0 && (end === undefined ? broken === undefined : position === end)
+  // A connection that breaks after the last byte has done its work.
+  if (complete) return
+  const progress = `after ${position}${end === undefined ? "" : ` of ${end}`} bytes`
+  if (broken !== undefined) {
+    return yield* revise(broken, { detail: `${broken.detail}, ${progress}`, bytesReceived: position })
+  }
+  return yield* new AttemptFailure({
+    reason: "DownloadFailed",
+    transient: true,
+    detail: meter.received === 0 ? "the body was empty" : `the body ended early, ${progress}`,
+    bytesReceived: position,
+    ...(end === undefined ? {} : { expected: String(end), actual: String(position) })
+  })
+})
+
+/** Pull a body to its end, noting in the meter when it is the network that is waited for. */
+const drain = <E>(
+  body: Stream.Stream<Uint8Array, AttemptFailure>,
+  meter: Meter,
+  take: (bytes: Uint8Array) => Effect.Effect<void, E>
+): Effect.Effect<void, AttemptFailure | E, Scope.Scope> =>
+  Effect.gen(function* () {
+    const pull = yield* Stream.toPull(body)
+    for (;;) {
+      meter.waiting = true
+      const chunk = yield* Effect.matchEffect(pull, {
+        onFailure: Option.match({ onNone: () => Effect.succeedNone, onSome: Effect.fail }),
+        onSuccess: Effect.succeedSome
+      })
+      meter.waiting = false
+      if (Option.isNone(chunk)) return
+      for (const bytes of Chunk.toReadonlyArray(chunk.value)) {
+        meter.received += bytes.length
+        yield* take(bytes)
+      }
+    }
+  })
+
+/** Where a body's bytes go: into the staged file, once the first of them are seen to be an image's. */
+interface Intake {
+  readonly take: (bytes: Uint8Array) => Effect.Effect<void, AttemptFailure | ImageError>
+  /** Take what was held back of a body too short to be recognised by then. */
+  readonly settle: Effect.Effect<void, AttemptFailure | ImageError>
+}
+
+const makeIntake = (transfer: Transfer, source: AssetUrl, response: Opened, answer: Body): Intake => {
+  const limit = limitOf(transfer, answer.total)
+  const goesOn = answer.offset > 0
+  let begun = false
+  let head = new Uint8Array(0)
+
+  const store = (bytes: Uint8Array): Effect.Effect<void, AttemptFailure | ImageError> => {
+    const position = transfer.staged.position() + bytes.length
+    return position > limit.bytes ? Effect.fail(tooLong(limit, position)) : append(transfer, bytes)
+  }
+
+  /** A body from the beginning takes the place of what is held, but not before it has shown itself as an image. */
+  const begin = Effect.gen(function* () {
+    begun = true
+    const { held } = transfer
+    if (!goesOn) {
+      const impostor = recognise(head, response.header("content-type"))
+      if (impostor !== undefined) return yield* unexpected(impostor, response)
+      yield* startOver(transfer)
+    }
+    transfer.held = {
+      source,
+      validator: validatorOf(response) ?? (held.source === source && goesOn ? held.validator : undefined),
+      total: answer.total,
+      responses: transfer.held.responses + 1,
+      plain: answer.encoding === undefined,
+      delimited: answer.delimited
+    }
+    yield* store(head)
+  })
+
+  return {
+    take: (bytes) => {
+      if (begun) return store(bytes)
+      head = concat(head, bytes)
+      return goesOn || head.length >= sniffLength ? begin : Effect.void
+    },
+    settle: Effect.suspend(() => (begun || head.length === 0 ? Effect.void : begin))
+  }
+}
+
+/** The body without its Content-Encoding. */
+const decoded = (
+  host: HostService,
+  response: Opened,
+  encoding: string | undefined
+): Effect.Effect<Stream.Stream<Uint8Array, AttemptFailure>, AttemptFailure> => {
+  if (encoding === undefined || response.decodes(encoding)) return Effect.succeed(response.body)
+  return Option.match(host.decompress(encoding), {
+    onNone: () =>
+      Effect.fail(
+        new AttemptFailure({
+          reason: "UnexpectedContent",
+          transient: false,
+          status: response.status,
+          detail: `it is encoded as ${JSON.stringify(response.redact(encoding))}, which was not asked for and cannot be undone here`
+        })
+      ),
+    onSome: (decompress) =>
+      Effect.succeed(
+        Stream.mapError(decompress(response.body), (error) =>
+          error instanceof AttemptFailure
+            ? error
+            : new AttemptFailure({
+                reason: "DownloadFailed",
+                transient: true,
+                detail: `the ${encoding} encoding is broken: ${response.redact(error.message)}`
+              })
+        )
+      )
+  })
+}
+
+const concat = (one: Uint8Array, other: Uint8Array): Uint8Array<ArrayBuffer> => {
+  const both = new Uint8Array(one.length + other.length)
+  both.set(one)
+  both.set(other, one.length)
+  return both
+}
