@@ -8,13 +8,12 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type * as Path from "@effect/platform/Path"
 import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Order from "effect/Order"
 import * as ParseResult from "effect/ParseResult"
-import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Hasher } from "./Hasher.js"
@@ -25,9 +24,11 @@ import type { ImageSource } from "./ImageSource.js"
 import { FileStatus, ImageStatus } from "./ImageStatus.js"
 import * as Cache from "./internal/cache.js"
 import * as Fetch from "./internal/fetch.js"
+import { diskOf, fingerprint } from "./internal/identity.js"
+import { resolve } from "./internal/options.js"
 import { parseProblems } from "./internal/parseProblems.js"
 import * as Progress from "./internal/progress.js"
-import { shared } from "./internal/shared.js"
+import { shared, sharedFresh } from "./internal/shared.js"
 import { defaultRetry } from "./internal/transfer.js"
 import type { LocalImage } from "./LocalImage.js"
 import type { Event } from "./Progress.js"
@@ -143,30 +144,17 @@ export const make = Effect.fnUntraced(function* (
   ValueError,
   Registry | Hasher | FileSystem.FileSystem | Path.Path | HttpClient.HttpClient
 > {
-  yield* checkOptions(options)
+  const { cacheDir, lowerCacheDirs, ...settings } = yield* resolve(options)
   const registry = yield* Registry
   const fs = yield* FileSystem.FileSystem
   const host = yield* Host
-  const disk = Option.getOrElse(host.disk, () => identityOf(fs))
-  const cache = yield* Cache.make(options.cacheDir)
-  const lowerCaches = yield* Effect.forEach(options.lowerCacheDirs ?? [], Cache.makeReadOnly)
+  const disk = Option.getOrElse(host.disk, () => diskOf(fs))
+  const cache = yield* Cache.make(cacheDir)
+  const lowerCaches = yield* Effect.forEach(lowerCacheDirs, Cache.makeReadOnly)
   const hub = JSON.stringify([disk, cache.directories.root])
   const progress = Progress.of(hub)
-  const fetcher = yield* Fetch.make(cache, {
-    client: yield* HttpClient.HttpClient,
-    host,
-    disk,
-    progress,
-    lockPatience: options.lockPatience ?? "30 minutes",
-    offline: options.offline ?? false,
-    retry: options.retry ?? retrySchedule,
-    maxRestarts: options.maxRestarts ?? 5,
-    maxRetryAfter: options.maxRetryAfter ?? "2 minutes",
-    responseTimeout: options.responseTimeout ?? "30 seconds",
-    stallWindow: options.stallWindow ?? "30 seconds",
-    stallBytes: options.stallBytes ?? 16 * 1024,
-    maxSize: options.maxSize ?? 64 * 1024 ** 3
-  })
+  const client = yield* HttpClient.HttpClient
+  const fetcher = yield* Fetch.make(cache, { ...settings, client, host, disk, progress })
 
   const listAvailable = Effect.map(registry.list, (names) => Arr.sort(Arr.dedupe(names), Order.string))
 
@@ -194,16 +182,23 @@ export const make = Effect.fnUntraced(function* (
     )
   })
 
-  /** All files are there and intact. It takes no lock and needs no write access. */
-  const isHit = Effect.fnUntraced(function* (
-    { has, verify }: Cache.Cache,
+  /**
+   * All files are there and intact. It takes no lock and needs no write access. Who asks while others are being answered
+   * waits for the next answer, which is for all who wait: no answer is older than its question.
+   */
+  const isHit = (
+    { directories, has, verify }: Cache.Cache,
     image: ImageName,
     source: ImageSource
-  ): Effect.fn.Return<boolean, ImageError> {
-    if (!(yield* has(image, source))) return false
-    const states = yield* verify(image, source)
-    return states.every((state) => state._tag === "Good")
-  })
+  ): Effect.Effect<boolean, ImageError> =>
+    sharedFresh(
+      JSON.stringify([disk, directories.root, image, "hit", fingerprint(source, settings.offline)]),
+      Effect.andThen(has(image, source), (there) =>
+        there
+          ? Effect.map(verify(image, source), (states) => states.every((state) => state._tag === "Good"))
+          : Effect.succeed(false)
+      )
+    )
 
   /** The first cache that has the image intact. */
   const hit = (image: ImageName, source: ImageSource) =>
@@ -217,30 +212,41 @@ export const make = Effect.fnUntraced(function* (
           )
     )
 
-  /** Fetch what is missing, once for all who want it; different sources for one name take turns. */
-  const fetchOnce = (name: ImageName, source: ImageSource): Effect.Effect<void, ImageError> => {
-    const wanted = fingerprint(source, options.offline ?? false)
-    const fetchWanted = Effect.match(fetcher.fetch(name, source), {
-      onFailure: (error) => ({ wanted, failure: Option.some(error) }),
-      onSuccess: () => ({ wanted, failure: Option.none<ImageError>() })
-    })
-    return Effect.flatMap(shared(JSON.stringify([hub, name]), fetchWanted), (done) =>
-      done.wanted !== wanted
-        ? fetchOnce(name, source)
-        : Option.match(done.failure, { onNone: () => Effect.void, onSome: Effect.fail })
-    )
+  /** Fetch what is missing, once for all who want it. Different sources for one name take turns. */
+  const fetchOnce = (name: ImageName, source: ImageSource) => {
+    const wanted = fingerprint(source, settings.offline)
+    const run = Effect.map(Effect.either(fetcher.fetch(name, source)), (outcome) => ({ wanted, outcome }))
+    return Effect.map(shared(JSON.stringify([hub, name]), run), ({ joined, value }) => ({
+      joined,
+      /** Absent when it was for something else. */
+      outcome: value.wanted === wanted ? Option.some(value.outcome) : Option.none()
+    }))
   }
+
+  /**
+   * Where the image is intact, fetched if need be. Who has joined somebody else's download looks once more: a file that it
+   * left alone may have been verified before this call.
+   */
+  const provide = (image: ImageName, source: ImageSource): Effect.Effect<Cache.Cache, ImageError> =>
+    Effect.gen(function* () {
+      const found = yield* hit(image, source)
+      if (Option.isSome(found)) {
+        yield* progress.tell(() => ({ _tag: "Hit", image }))
+        return found.value
+      }
+      const { joined, outcome } = yield* fetchOnce(image, source)
+      if (Option.isSome(outcome)) yield* outcome.value
+      return joined ? yield* provide(image, source) : cache
+    })
 
   const ensureImage = Effect.fn("ImageManager.ensureImage")(
     function* (name: string) {
       const image = yield* validName(name)
       const source = yield* lookup(image)
       yield* progress.tell(() => ({ _tag: "Checking", image }))
-      const found = yield* hit(image, source)
-      if (Option.isSome(found)) yield* progress.tell(() => ({ _tag: "Hit", image }))
-      else yield* fetchOnce(image, source)
+      const { localImage } = yield* provide(image, source)
       yield* progress.tell(() => ({ _tag: "Done", image }))
-      return Option.getOrElse(found, () => cache).localImage(image, source)
+      return localImage(image, source)
     },
     (effect, name) =>
       effect.pipe(
@@ -274,27 +280,6 @@ export const make = Effect.fnUntraced(function* (
   })
 })
 
-const checkOptions = (options: Options): Effect.Effect<void, ValueError> => {
-  const wrong = (field: string, message: string) =>
-    Effect.fail(new ValueError({ field, problems: [{ path: "", message }] }))
-  if (typeof options.cacheDir !== "string" || options.cacheDir.trim() === "") {
-    return wrong("cacheDir", "must name a directory")
-  }
-  if (options.cacheDir.includes("\0")) return wrong("cacheDir", "must not contain a NUL character")
-  if (options.lowerCacheDirs?.some((directory) => typeof directory !== "string" || directory.trim() === "") === true) {
-    return wrong("lowerCacheDirs", "must name directories")
-  }
-  for (const field of ["maxRestarts", "stallBytes", "maxSize"] as const) {
-    const value = options[field]
-    if (value !== undefined && !(value >= 0)) return wrong(field, "must be zero or a positive number")
-  }
-  for (const field of ["lockPatience", "maxRetryAfter", "responseTimeout", "stallWindow"] as const) {
-    const value = options[field]
-    if (value !== undefined && Option.isNone(Duration.decodeUnknown(value))) return wrong(field, "must be a duration")
-  }
-  return Effect.void
-}
-
 const statusOf = (state: Cache.FileState): FileStatus =>
   new FileStatus({
     asset: state.file.role,
@@ -303,30 +288,6 @@ const statusOf = (state: Cache.FileState): FileStatus =>
     ...(state.expected === undefined ? {} : { expected: state.expected }),
     ...(state._tag === "Bad" ? { actual: state.actual } : {})
   })
-
-/** Callers who want the same bytes in the same files share one download. */
-const fingerprint = (source: ImageSource, offline: boolean): string =>
-  JSON.stringify([
-    offline,
-    source.files.map(({ asset, filename }) => [
-      filename,
-      asset.sha256,
-      asset.size,
-      asset.url.map(({ href }) => Redacted.value(href))
-    ])
-  ])
-
-const identities = new WeakMap<object, string>()
-let identityCount = 0
-
-/** A name for a disk that does not name itself: as good as the identity of the service that shows it. */
-const identityOf = (fs: FileSystem.FileSystem): string => {
-  const known = identities.get(fs)
-  if (known !== undefined) return known
-  const fresh = `file system ${++identityCount}`
-  identities.set(fs, fresh)
-  return fresh
-}
 
 /**
  * An `ImageManager` on the given services.

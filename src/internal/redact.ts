@@ -7,7 +7,7 @@ export const mask = "<redacted>"
 export const displayUrl = (url: string): string => {
   if (!URL.canParse(url)) return mask
   const { protocol, host, pathname, search } = new URL(url)
-  return `${protocol}//${host}${pathname}${search === "" ? "" : `?${mask}`}`
+  return `${protocol}//${host}${pathname.replaceAll(encodeURI(mask), mask)}${search === "" ? "" : `?${mask}`}`
 }
 
 const decoded = (text: string): string => {
@@ -53,7 +53,8 @@ const unescape8 = (text: string): string => String.fromCharCode(...new TextEncod
 export const basicCredentials = (username: string, password: string): string =>
   `Basic ${btoa(unescape8(`${decoded(username)}:${decoded(password)}`))}`
 
-const urlInText = /\b(?:https?|file):\/\/[^\s"'<>]+/g
+// A secret that was masked already is part of the URL: what stands before it may be one as well.
+const urlInText = /\b(?:https?|file):\/\/(?:<redacted>|[^\s"'<>])+/g
 
 /** `text` with every secret masked, and every URL in it reduced to what {@link displayUrl} shows. */
 export const redactText = (text: string, secrets: ReadonlyArray<string>): string => {

@@ -1,0 +1,27 @@
+import type { FileSystem } from "@effect/platform/FileSystem"
+import * as Redacted from "effect/Redacted"
+import type { ImageSource } from "../ImageSource.js"
+
+/** Callers of one fingerprint want the same bytes in the same files, and may share the work. */
+export const fingerprint = (source: ImageSource, offline: boolean): string =>
+  JSON.stringify([
+    offline,
+    source.files.map(({ asset, filename }) => [
+      filename,
+      asset.sha256,
+      asset.size,
+      asset.url.map(({ href }) => Redacted.value(href))
+    ])
+  ])
+
+const identities = new WeakMap<FileSystem, string>()
+let count = 0
+
+/** A name for a disk that does not name itself: as good as the identity of the service that shows it. */
+export const diskOf = (fs: FileSystem): string => {
+  const known = identities.get(fs)
+  if (known !== undefined) return known
+  const fresh = `file system ${++count}`
+  identities.set(fs, fresh)
+  return fresh
+}

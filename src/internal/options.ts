@@ -1,0 +1,59 @@
+import * as Arr from "effect/Array"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import { ValueError } from "../ImageError.js"
+import type { Options } from "../ImageManager.js"
+import type { Problem } from "./parseProblems.js"
+import { defaultRetry } from "./transfer.js"
+
+/** Options that were checked, with the defaults in place of what was left out. */
+export const resolve = (options: Options) =>
+  Effect.gen(function* () {
+    const problems = problemsOf(options)
+    if (Arr.isNonEmptyReadonlyArray(problems)) {
+      const [first] = problems
+      return yield* problems.length === 1
+        ? new ValueError({ field: first.path, problems: [{ path: "", message: first.message }] })
+        : new ValueError({ field: "options", problems })
+    }
+    return {
+      cacheDir: options.cacheDir,
+      lowerCacheDirs: options.lowerCacheDirs ?? [],
+      lockPatience: options.lockPatience ?? "30 minutes",
+      offline: options.offline ?? false,
+      retry: options.retry ?? defaultRetry,
+      maxRestarts: options.maxRestarts ?? 5,
+      maxRetryAfter: options.maxRetryAfter ?? "2 minutes",
+      responseTimeout: options.responseTimeout ?? "30 seconds",
+      stallWindow: options.stallWindow ?? "30 seconds",
+      stallBytes: options.stallBytes ?? 16 * 1024,
+      maxSize: options.maxSize ?? 64 * 1024 ** 3
+    } as const
+  })
+
+/** Callers without a type checker may pass anything, so everything is looked at. */
+const problemsOf = (options: unknown): ReadonlyArray<Problem> => {
+  if (!Predicate.isRecord(options)) return [{ path: "options", message: "must be an object" }]
+  const problem = (path: string, message: string) => ({ path, message })
+  const given = (field: string, is: (value: unknown) => boolean, message: string) =>
+    options[field] === undefined || is(options[field]) ? [] : [problem(field, message)]
+  return [
+    ...(isDirectory(options["cacheDir"]) ? [] : [problem("cacheDir", "must name a directory")]),
+    ...given(
+      "lowerCacheDirs",
+      (dirs) => Array.isArray(dirs) && dirs.every(isDirectory),
+      "must be a list of directories"
+    ),
+    ...["lockPatience", "maxRetryAfter", "responseTimeout", "stallWindow"].flatMap((field) =>
+      given(field, (value) => Option.isSome(Duration.decodeUnknown(value)), "must be a duration")
+    ),
+    ...["maxRestarts", "stallBytes", "maxSize"].flatMap((field) =>
+      given(field, (value) => Predicate.isNumber(value) && value >= 0, "must be zero or a positive number")
+    ),
+    ...given("offline", Predicate.isBoolean, "must be true or false")
+  ]
+}
+
+const isDirectory = (value: unknown) => Predicate.isString(value) && value.trim() !== "" && !value.includes("\0")
