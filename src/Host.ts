@@ -38,6 +38,21 @@ export interface ProcessIdentity {
 }
 
 /**
+ * What changes when a file does: its size in bytes, the times of its last modification and of its last change of status in
+ * nanoseconds, its inode and device. Equal stamps mean an untouched file.
+ *
+ * @since 0.1.0
+ * @category models
+ */
+export interface Stamp {
+  readonly size: string
+  readonly mtime: string
+  readonly ctime: string
+  readonly ino: string
+  readonly dev: string
+}
+
+/**
  * @since 0.1.0
  * @category models
  */
@@ -50,6 +65,11 @@ export interface HostService {
   readonly process: ProcessIdentity
   /** Whether the process of that id still runs. `None`: it cannot be told from here, as for one on another machine. */
   readonly isAlive: (id: string) => Effect.Effect<Option.Option<boolean>>
+  /**
+   * The stamp of a regular file, without following a link. `None`: there is no such file, or it cannot be told so exactly;
+   * then `stat` verification rehashes.
+   */
+  readonly stamp: (path: string) => Effect.Effect<Option.Option<Stamp>>
   /** The bytes that may still be written where `path` is. `None`: unknown. */
   readonly freeSpace: (path: string) => Effect.Effect<Option.Option<number>>
   /**
@@ -76,6 +96,7 @@ export const neutral: HostService = {
   disk: Option.none(),
   process: { id: "unknown", pid: 0, hostname: "unknown" },
   isAlive: () => Effect.succeedNone,
+  stamp: () => Effect.succeedNone,
   freeSpace: () => Effect.succeedNone,
   clone: () => Effect.succeed(false),
   decompress: () => Option.none()

@@ -17,7 +17,7 @@ import * as ParseResult from "effect/ParseResult"
 import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Hasher } from "./Hasher.js"
-import { Host } from "./Host.js"
+import { Host, neutral } from "./Host.js"
 import { ImageError, ValueError } from "./ImageError.js"
 import { ImageName } from "./ImageName.js"
 import type { ImageSource } from "./ImageSource.js"
@@ -71,10 +71,21 @@ export interface Options extends Settings {
 }
 
 /**
+ * How a cached file is verified: `"always"` reads and hashes it on every call; `"stat"` trusts a record of its last full
+ * verification while size, times, inode and device are those of the record, and hashes otherwise.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export type Verification = "always" | "stat"
+
+/**
  * @since 0.1.0
  * @category options
  */
 export interface Settings extends TransferSettings {
+  /** Default: `"always"`. `"stat"` needs a `Host` that can tell file stamps, such as `NodeHost.layer`. */
+  readonly verification?: Verification | undefined
   /**
    * Further cache directories, such as a system-wide one. They are searched in this order, after `cacheDir`, for an image
    * that passes verification before anything is downloaded, and are never written. One image never mixes directories.
@@ -144,13 +155,18 @@ export const make = Effect.fnUntraced(function* (
   ValueError,
   Registry | Hasher | FileSystem.FileSystem | Path.Path | HttpClient.HttpClient
 > {
-  const { cacheDir, lowerCacheDirs, ...settings } = yield* resolve(options)
+  const { cacheDir, lowerCacheDirs, verification, ...settings } = yield* resolve(options)
   const registry = yield* Registry
   const fs = yield* FileSystem.FileSystem
   const host = yield* Host
   const disk = Option.getOrElse(host.disk, () => diskOf(fs))
-  const cache = yield* Cache.make(cacheDir)
-  const lowerCaches = yield* Effect.forEach(lowerCacheDirs, Cache.makeReadOnly)
+  const cache = yield* Cache.make(cacheDir, { verification, readOnly: false })
+  const lowerCaches = yield* Effect.forEach(lowerCacheDirs, (directory) =>
+    Cache.make(directory, { verification, readOnly: true })
+  )
+  if (verification === "stat" && host === neutral) {
+    yield* Effect.logWarning('verification "stat" acts as "always": no layer provides a Host that can tell file stamps')
+  }
   const hub = JSON.stringify([disk, cache.directories.root])
   const progress = Progress.of(hub)
   const client = yield* HttpClient.HttpClient
@@ -187,17 +203,13 @@ export const make = Effect.fnUntraced(function* (
    * waits for the next answer, which is for all who wait: no answer is older than its question.
    */
   const isHit = (
-    { directories, has, verify }: Cache.Cache,
+    { directories, isIntact }: Cache.Cache,
     image: ImageName,
     source: ImageSource
   ): Effect.Effect<boolean, ImageError> =>
     sharedFresh(
       JSON.stringify([disk, directories.root, image, "hit", fingerprint(source, settings.offline)]),
-      Effect.andThen(has(image, source), (there) =>
-        there
-          ? Effect.map(verify(image, source), (states) => states.every((state) => state._tag === "Good"))
-          : Effect.succeed(false)
-      )
+      isIntact(image, source)
     )
 
   /** The first cache that has the image intact. */

@@ -4,7 +4,9 @@ import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Hasher } from "../Hasher.js"
+import { Host, type Stamp } from "../Host.js"
 import { ImageError } from "../ImageError.js"
+import type { Verification } from "../ImageManager.js"
 import type { ImageFile, ImageSource } from "../ImageSource.js"
 import { LocalImage } from "../LocalImage.js"
 import type { Sha256 } from "../Sha256.js"
@@ -25,6 +27,12 @@ export type FileState =
   | { readonly _tag: "Missing"; readonly file: CacheFile; readonly expected: Sha256 | undefined }
   | { readonly _tag: "Bad"; readonly file: CacheFile; readonly expected: Sha256; readonly actual: string }
 
+/** A regular file at a file's place. */
+interface Found {
+  readonly file: CacheFile
+  readonly size: number
+}
+
 /** A verified file in the staging directory and the place it is for. */
 export interface Placement {
   readonly from: string
@@ -37,6 +45,8 @@ export interface Cache {
   readonly localImage: (image: string, source: ImageSource) => LocalImage
   /** Whether all files are there, without looking into them. What cannot be looked at is not there, with a warning. */
   readonly has: (image: string, source: ImageSource) => Effect.Effect<boolean>
+  /** Whether all files are there and verified; a missing one settles it before anything is read. */
+  readonly isIntact: (image: string, source: ImageSource) => Effect.Effect<boolean, ImageError>
   /** Verify all files at once, each against its digest. */
   readonly verify: (image: string, source: ImageSource) => Effect.Effect<ReadonlyArray<FileState>, ImageError>
   /** Move verified files to their places: all of them, or none. */
@@ -44,20 +54,24 @@ export interface Cache {
   /** Remove the image's files and what is remembered of them. */
   readonly remove: (image: string, source: ImageSource) => Effect.Effect<void, ImageError>
   /** Remember the digest of an unpinned file that was just placed. */
-  readonly trust: (file: CacheFile, sha256: Sha256, size: number) => Effect.Effect<void>
+  readonly trust: (file: CacheFile, sha256: Sha256) => Effect.Effect<void>
 }
 
-export const make = (cacheDir: string) => makeWith(cacheDir, Records.make)
+export interface CacheOptions {
+  /** How a file that is there is verified: always read, or trusted while its stamp is the recorded one. */
+  readonly verification: Verification
+  /** The directory is not ours to write. */
+  readonly readOnly: boolean
+}
 
-/** A cache directory that is not ours to write. */
-export const makeReadOnly = (cacheDir: string) => makeWith(cacheDir, Records.makeReadOnly)
-
-const makeWith = Effect.fnUntraced(function* (cacheDir: string, makeRecords: typeof Records.make) {
+export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, verification }: CacheOptions) {
+  const host = yield* Host
+  const byStat = verification === "stat"
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const hasher = yield* Hasher
   const directories = yield* Directories.make(cacheDir)
-  const records = yield* makeRecords(directories)
+  const records = yield* (readOnly ? Records.makeReadOnly : Records.make)(directories)
 
   const fileOf = (image: string, file: ImageFile): CacheFile => ({
     ...file,
@@ -80,14 +94,11 @@ const makeWith = Effect.fnUntraced(function* (cacheDir: string, makeRecords: typ
       )
     )
 
-  const verifyFile = Effect.fnUntraced(function* (file: CacheFile): Effect.fn.Return<FileState, ImageError> {
-    const { asset, image, role } = file
-    const subject: Subject = { image, asset: role }
-    const storage = orStorageFailed(subject, file.path)
-    const info = yield* storage(stat(file.path))
-    // Whoever removed an unpinned file has also forgotten the digest that was trusted.
-    if (Option.isNone(info)) return { _tag: "Missing", file, expected: asset.sha256 }
-    if (info.value.type !== "File") {
+  /** What is at a file's place, if anything is. */
+  const find = Effect.fnUntraced(function* (file: CacheFile): Effect.fn.Return<Option.Option<Found>, ImageError> {
+    const subject: Subject = { image: file.image, asset: file.role }
+    const info = yield* orStorageFailed(subject, file.path)(stat(file.path))
+    if (Option.isSome(info) && info.value.type !== "File") {
       return yield* new ImageError({
         reason: "StorageFailed",
         ...subject,
@@ -95,23 +106,56 @@ const makeWith = Effect.fnUntraced(function* (cacheDir: string, makeRecords: typ
         detail: `a ${info.value.type} is where a file should be; move it away`
       })
     }
-    const recorded = asset.sha256 === undefined ? yield* records.read(image, file.filename) : Option.none()
-    const expected = asset.sha256 ?? Option.getOrUndefined(recorded)?.sha256
-    const length = Number(info.value.size)
-    if (expected !== undefined && asset.size !== undefined && length !== asset.size) {
-      return { _tag: "Bad", file, expected, actual: `${length} bytes instead of ${asset.size}` }
+    return Option.map(info, ({ size }) => ({ file, size: Number(size) }))
+  })
+
+  const findAll = (image: string, source: ImageSource) =>
+    Effect.forEach(source.files, (file) => find(fileOf(image, file)), { concurrency: "unbounded" })
+
+  const verifyFile = Effect.fnUntraced(function* ({ file, size }: Found): Effect.fn.Return<FileState, ImageError> {
+    const { asset, image, role } = file
+    const record =
+      asset.sha256 === undefined || byStat
+        ? yield* records.read(image, file.filename)
+        : Option.none<Records.FileRecord>()
+    const expected = asset.sha256 ?? Option.getOrUndefined(record)?.sha256
+    if (expected !== undefined && asset.size !== undefined && size !== asset.size) {
+      return { _tag: "Bad", file, expected, actual: `${size} bytes instead of ${asset.size}` }
     }
-    const { sha256, size } = yield* storage(
-      hashFile(file.path).pipe(Effect.provideService(FileSystem.FileSystem, fs), Effect.provideService(Hasher, hasher))
-    )
-    if (expected !== undefined) {
-      return sha256 === expected ? { _tag: "Good", file, expected } : { _tag: "Bad", file, expected, actual: sha256 }
+    if (byStat && expected !== undefined && Option.exists(record, ({ sha256 }) => sha256 === expected)) {
+      const untouched = Option.exists(yield* host.stamp(file.path), (stamp) =>
+        Option.exists(record, isStampedAs(stamp))
+      )
+      if (untouched) return { _tag: "Good", file, expected }
     }
-    yield* Effect.logWarning(
-      `${role} of image "${image}" has no pinned SHA-256 and no record: it is trusted as it is (${sha256})`
-    )
-    yield* records.write(image, file.filename, { version: 1, sha256, size })
+    const { sha256, stamp } = yield* hash(file)
+    if (expected !== undefined && sha256 !== expected) return { _tag: "Bad", file, expected, actual: sha256 }
+    if (expected === undefined) {
+      yield* Effect.logWarning(
+        `${role} of image "${image}" has no pinned SHA-256 and no record: it is trusted as it is (${sha256})`
+      )
+    }
+    if (expected === undefined || Option.isSome(stamp)) {
+      yield* records.write(image, file.filename, { version: 1, sha256, ...Option.match(stamp, noStamp) })
+    }
     return { _tag: "Good", file, expected: sha256 }
+  })
+
+  /** Read the whole file. The stamp comes along when it will show every later change. */
+  const hash = Effect.fnUntraced(function* (file: CacheFile) {
+    const begin = byStat ? yield* records.now(file.image) : Option.none<number>()
+    const before = Option.isSome(begin) ? yield* host.stamp(file.path) : Option.none<Stamp>()
+    const { sha256 } = yield* hashFile(file.path).pipe(
+      orStorageFailed({ image: file.image, asset: file.role }, file.path),
+      Effect.provideService(FileSystem.FileSystem, fs),
+      Effect.provideService(Hasher, hasher)
+    )
+    const after = Option.isSome(before) ? yield* host.stamp(file.path) : Option.none<Stamp>()
+    const stamp = Option.filter(
+      after,
+      (seen) => Option.exists(before, sameStamp(seen)) && Option.exists(begin, (time) => isSettled(seen, time))
+    )
+    return { sha256, stamp }
   })
 
   /**
@@ -157,14 +201,53 @@ const makeWith = Effect.fnUntraced(function* (cacheDir: string, makeRecords: typ
     directories,
     localImage,
     has,
+    isIntact: (image, source) =>
+      Effect.gen(function* () {
+        const found = Option.all(yield* findAll(image, source))
+        if (Option.isNone(found)) return false
+        const states = yield* Effect.forEach(found.value, verifyFile, { concurrency: "unbounded" })
+        return states.every(({ _tag }) => _tag === "Good")
+      }),
     verify: (image, source) =>
-      Effect.forEach(source.files, (file) => verifyFile(fileOf(image, file)), { concurrency: "unbounded" }),
+      Effect.forEach(
+        source.files.map((file) => fileOf(image, file)),
+        (file) =>
+          Effect.flatMap(
+            find(file),
+            Option.match({
+              // Whoever removed an unpinned file has also forgotten the digest that was trusted.
+              onNone: () => Effect.succeed<FileState>({ _tag: "Missing", file, expected: file.asset.sha256 }),
+              onSome: verifyFile
+            })
+          ),
+        { concurrency: "unbounded" }
+      ),
     commit,
     remove,
-    trust: (file, sha256, size) => records.write(file.image, file.filename, { version: 1, sha256, size })
+    trust: (file, sha256) => records.write(file.image, file.filename, { version: 1, sha256 })
   }
   return cache
 })
+
+const noStamp = { onNone: () => ({}), onSome: (stamp: Stamp) => ({ stamp }) }
+
+const sameStamp = (one: Stamp) => (other: Stamp) =>
+  one.size === other.size &&
+  one.mtime === other.mtime &&
+  one.ctime === other.ctime &&
+  one.ino === other.ino &&
+  one.dev === other.dev
+
+const isStampedAs = (stamp: Stamp) => (record: Records.FileRecord) =>
+  record.stamp !== undefined && sameStamp(stamp)(record.stamp)
+
+/**
+ * Two changes within one tick of the file system's clock leave the same times. So a stamp is worth something only if the
+ * last change was safely before the reading began (git's "racy clean" problem); two seconds are the coarsest tick in use,
+ * that of FAT.
+ */
+const isSettled = ({ ctime, mtime }: Stamp, readingBegan: number): boolean =>
+  Math.max(Number(mtime), Number(ctime)) / 1e6 < readingBegan - 2000
 
 const absentAsNone = <A, R>(
   effect: Effect.Effect<A, PlatformError, R>

@@ -84,7 +84,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
         Effect.catchIf((error) => error.reason === "NoSpace", space.explain)
       )
       yield* copyableUntilPlaced(sha256, staged.path)
-      return { file, sha256, from: staged.path, size: staged.position() }
+      return { file, sha256, from: staged.path }
     },
     (effect, _, file) => Effect.annotateLogs(Effect.provide(effect, context), "asset", file.role)
   )
@@ -117,9 +117,9 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     })
     yield* progress.tell(() => ({ _tag: "Committing", image }))
     yield* cache.commit(image, fetched)
-    for (const { file, sha256, size } of fetched) {
+    for (const { file, sha256 } of fetched) {
       whereabouts.set(contentKey(sha256), file.path)
-      if (file.asset.sha256 === undefined) yield* cache.trust(file, sha256, size)
+      if (file.asset.sha256 === undefined) yield* cache.trust(file, sha256)
     }
   }, Effect.scoped)
 

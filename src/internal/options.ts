@@ -23,6 +23,7 @@ export const resolve = (options: Options) =>
       lowerCacheDirs: options.lowerCacheDirs ?? [],
       lockPatience: options.lockPatience ?? "30 minutes",
       offline: options.offline ?? false,
+      verification: options.verification ?? "always",
       retry: options.retry ?? defaultRetry,
       maxRestarts: options.maxRestarts ?? 5,
       maxRetryAfter: options.maxRetryAfter ?? "2 minutes",
@@ -52,6 +53,7 @@ const problemsOf = (options: unknown): ReadonlyArray<Problem> => {
     ...["maxRestarts", "stallBytes", "maxSize"].flatMap((field) =>
       given(field, (value) => Predicate.isNumber(value) && value >= 0, "must be zero or a positive number")
     ),
+    ...given("verification", (mode) => mode === "always" || mode === "stat", 'must be "always" or "stat"'),
     ...given("offline", Predicate.isBoolean, "must be true or false")
   ]
 }

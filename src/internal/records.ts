@@ -1,13 +1,29 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Sha256 } from "../Sha256.js"
 import { type Directories, randomName } from "./directories.js"
 
-/** What is remembered of a file in the cache: the digest it had when it was first trusted. */
-export const FileRecord = Schema.Struct({ version: Schema.Literal(1), sha256: Sha256, size: Schema.Number })
+/**
+ * What is remembered of a file in the cache: the digest it had when it was last read as a whole, and the stamp it had
+ * then, if it is sure that any change since would have changed the stamp.
+ */
+export const FileRecord = Schema.Struct({
+  version: Schema.Literal(1),
+  sha256: Sha256,
+  stamp: Schema.optionalWith(
+    Schema.Struct({
+      size: Schema.String,
+      mtime: Schema.String,
+      ctime: Schema.String,
+      ino: Schema.String,
+      dev: Schema.String
+    }),
+    { exact: true }
+  )
+})
 export type FileRecord = typeof FileRecord.Type
 
 const RecordJson = Schema.parseJson(FileRecord)
@@ -18,6 +34,8 @@ export interface Records {
   readonly read: (image: string, filename: string) => Effect.Effect<Option.Option<FileRecord>>
   /** Best effort: a cache that cannot be written keeps no records. */
   readonly write: (image: string, filename: string, record: FileRecord) => Effect.Effect<void>
+  /** The time by the clock of the cache's file system, in milliseconds. `None` where a file cannot be created. */
+  readonly now: (image: string) => Effect.Effect<Option.Option<number>>
   readonly forget: (image: string, filename: string) => Effect.Effect<void>
 }
 
@@ -25,6 +43,16 @@ export const make = Effect.fnUntraced(function* (directories: Directories) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const file = (image: string, filename: string) => path.join(directories.records, image, `${filename}.json`)
+
+  /** A file of its own name in the image's records, gone with the Scope. */
+  const create = Effect.fnUntraced(function* (image: string, text: string) {
+    const directory = path.join(directories.records, image)
+    yield* directories.ensure({ image }, directory)
+    const fresh = path.join(directory, `${yield* randomName}.new`)
+    yield* Effect.addFinalizer(() => Effect.ignore(fs.remove(fresh, { force: true })))
+    yield* fs.writeFileString(fresh, text, { flag: "wx" })
+    return fresh
+  })
 
   const records: Records = {
     read: (image, filename) =>
@@ -38,17 +66,21 @@ export const make = Effect.fnUntraced(function* (directories: Directories) {
     forget: (image, filename) => Effect.ignore(fs.remove(file(image, filename), { force: true })),
     write: (image, filename, record) =>
       Effect.gen(function* () {
-        const target = file(image, filename)
         const text = yield* Effect.orDie(Schema.encode(RecordJson)(record)) // a record of ours always encodes
-        yield* directories.ensure({ image }, path.dirname(target))
-        const fresh = `${target}.${yield* randomName}`
-        yield* Effect.addFinalizer(() => Effect.ignore(fs.remove(fresh, { force: true })))
-        yield* fs.writeFileString(fresh, text, { flag: "wx" })
-        yield* fs.rename(fresh, target)
+        const fresh = yield* create(image, text)
+        yield* fs.rename(fresh, file(image, filename))
       }).pipe(
         Effect.scoped,
         Effect.uninterruptible,
         Effect.catchAll((error) => Effect.logDebug(`the cache keeps no record of ${filename}: ${error.message}`))
+      ),
+    now: (image) =>
+      create(image, "").pipe(
+        Effect.flatMap(fs.stat),
+        Effect.map(({ mtime }) => Option.map(mtime, (date) => date.getTime())),
+        Effect.scoped,
+        Effect.uninterruptible,
+        Effect.orElseSucceed(Option.none)
       )
   }
   return records
@@ -58,5 +90,9 @@ export const make = Effect.fnUntraced(function* (directories: Directories) {
 export const makeReadOnly = (directories: Directories) =>
   Effect.map(
     make(directories),
-    (records): Records => ({ ...records, write: () => Effect.void, forget: () => Effect.void })
+    (records): Records => ({
+      ...records,
+      write: () => Effect.void,
+      forget: () => Effect.void
+    })
   )

@@ -75,7 +75,7 @@ export const transferAsset = Effect.fnUntraced(function* (
     // The list of URLs is not empty, and `current` is always an index into it.
     if (source === undefined) return yield* Effect.dieMessage("a transfer without a source")
     const result = yield* attempt(options, transfer, source.url, whole).pipe(
-      Effect.zipRight(verify(transfer, expected)),
+      Effect.flatMap(() => verify(transfer, expected)),
       Effect.map(Either.right),
       Effect.catchTag("AttemptFailure", (failure) => Effect.succeed(Either.left(failure)))
     )
@@ -165,25 +165,22 @@ const nextSource = (sources: ReadonlyArray<Source>, current: number): number | u
   return undefined
 }
 
-const verify = (
+const verify = Effect.fnUntraced(function* (
   { held, staged }: Transfer,
   expected: Sha256 | undefined
-): Effect.Effect<Sha256, AttemptFailure | ImageError> =>
-  Effect.flatMap(staged.digest, (actual) =>
-    expected === undefined || actual === expected
-      ? Effect.succeed(actual)
-      : Effect.fail(
-          new AttemptFailure({
-            reason: "ChecksumMismatch",
-            // Without a sign of its end, the body may have been cut.
-            transient: !held.delimited,
-            detail: `it has the SHA-256 ${actual}`,
-            expected,
-            actual,
-            bytesReceived: staged.position()
-          })
-        )
-  )
+): Effect.fn.Return<Sha256, AttemptFailure | ImageError> {
+  const actual = yield* staged.digest
+  if (expected === undefined || actual === expected) return actual
+  return yield* new AttemptFailure({
+    reason: "ChecksumMismatch",
+    // Without a sign of its end, the body may have been cut.
+    transient: !held.delimited,
+    detail: `it has the SHA-256 ${actual}`,
+    expected,
+    actual,
+    bytesReceived: staged.position()
+  })
+})
 
 /** What tells a person most comes first, when the sources failed for different reasons. */
 const severity = ({ reason }: AttemptFailure): number =>

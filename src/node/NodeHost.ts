@@ -4,7 +4,7 @@
  * @since 0.1.0
  */
 import { createHash } from "node:crypto"
-import { constants, copyFile, readFileSync, readlinkSync, statfs } from "node:fs"
+import { type BigIntStats, constants, copyFile, lstat, readFileSync, readlinkSync, statfs } from "node:fs"
 import { hostname } from "node:os"
 import type { Duplex } from "node:stream"
 import * as zlib from "node:zlib"
@@ -12,7 +12,7 @@ import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { Host, type HostService } from "../Host.js"
+import { Host, type HostService, type Stamp } from "../Host.js"
 
 const decoders: ReadonlyMap<string, () => Duplex> = new Map([
   ["gzip", () => zlib.createGunzip()],
@@ -64,6 +64,14 @@ const runs = (pid: number): boolean => {
   }
 }
 
+const stampOf = ({ ctimeNs, dev, ino, mtimeNs, size }: BigIntStats): Stamp => ({
+  size: String(size),
+  mtime: String(mtimeNs),
+  ctime: String(ctimeNs),
+  ino: String(ino),
+  dev: String(dev)
+})
+
 const make = (): HostService => {
   const here = realm()
   return {
@@ -78,6 +86,12 @@ const make = (): HostService => {
         const [there, pid, start] = id.split("-")
         if (there !== here) return Option.none()
         return Option.some(runs(Number(pid)) && (start === "0" || startOf(Number(pid)) === start))
+      }),
+    stamp: (path) =>
+      Effect.async((resume) => {
+        lstat(path, { bigint: true }, (error, stats) =>
+          resume(Effect.succeed(error === null && stats.isFile() ? Option.some(stampOf(stats)) : Option.none()))
+        )
       }),
     freeSpace: (path) =>
       Effect.async((resume) => {
