@@ -4,6 +4,7 @@
  * @since 0.1.0
  */
 import * as Context from "effect/Context"
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Stream from "effect/Stream"
@@ -18,6 +19,14 @@ import type * as Stream from "effect/Stream"
 export class Host extends Context.Reference<Host>()("smolvm-images/Host", {
   defaultValue: (): HostService => neutral
 }) {}
+
+/**
+ * Bytes are not encoded as they are said to be.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
+export class DecompressError extends Data.TaggedError("DecompressError")<{ readonly message: string }> {}
 
 /**
  * Who works on a cache directory, as others who share it can see.
@@ -78,12 +87,12 @@ export interface HostService {
    */
   readonly clone: (from: string, to: string) => Effect.Effect<boolean>
   /**
-   * Undo a Content-Encoding (`gzip`, `deflate`, `br`). `None`: this encoding is not known here. The stream fails with the
-   * decoder's error on bytes that are not so encoded.
+   * Undo a Content-Encoding (`gzip`, `deflate`, `br`). `None`: this encoding is not known here. The stream fails with
+   * a `DecompressError` on bytes that are not so encoded.
    */
   readonly decompress: (
     encoding: string
-  ) => Option.Option<<E>(encoded: Stream.Stream<Uint8Array, E>) => Stream.Stream<Uint8Array, E | Error>>
+  ) => Option.Option<<E>(encoded: Stream.Stream<Uint8Array, E>) => Stream.Stream<Uint8Array, E | DecompressError>>
 }
 
 /**

@@ -104,8 +104,8 @@ export class ImageError extends Schema.TaggedError<ImageError>("smolvm-images/Im
         return `What came for ${what}${from} is not the image${detail}${others(this)}`
       case "ChecksumMismatch":
         return (
-          `The SHA-256 of ${what}${from} is not the expected one: expected ${this.expected}, actual ${this.actual}, ` +
-          `${this.bytesReceived} bytes received; they were thrown away${detail}${others(this)}`
+          `The SHA-256 of ${what}${from} is not the expected one: expected ${this.expected ?? "unknown"}, ` +
+          `actual ${this.actual ?? "unknown"}, ${this.bytesReceived ?? "all"} bytes received; they were thrown away${detail}${others(this)}`
         )
       case "StorageFailed":
         return `Storage failed${this.image === undefined ? "" : ` for ${what}`}${this.path === undefined ? "" : ` at ${this.path}`}${detail}`
@@ -124,7 +124,7 @@ export class ImageError extends Schema.TaggedError<ImageError>("smolvm-images/Im
 const quote = (text: string | undefined) => JSON.stringify(text ?? "")
 
 const subject = (error: { readonly asset?: Role; readonly image?: string }) =>
-  `${error.asset === undefined ? "" : `the ${error.asset} of `}image ${quote(error.image)}`
+  `${error.asset === undefined ? "" : `the ${error.asset} of `}${error.image === undefined ? "an image" : `image ${quote(error.image)}`}`
 
 const attempts = (count: number | undefined) =>
   count === undefined ? "" : ` (${count} ${count === 1 ? "attempt" : "attempts"})`

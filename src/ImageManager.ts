@@ -7,10 +7,14 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpClient from "@effect/platform/HttpClient"
 import type * as Path from "@effect/platform/Path"
 import * as Arr from "effect/Array"
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Order from "effect/Order"
 import * as ParseResult from "effect/ParseResult"
@@ -28,7 +32,8 @@ import { diskOf, fingerprint } from "./internal/identity.js"
 import { resolve } from "./internal/options.js"
 import { parseProblems } from "./internal/parseProblems.js"
 import * as Progress from "./internal/progress.js"
-import { shared, sharedFresh } from "./internal/shared.js"
+import * as Shared from "./internal/shared.js"
+import * as Telemetry from "./internal/telemetry.js"
 import { defaultRetry } from "./internal/transfer.js"
 import type { LocalImage } from "./LocalImage.js"
 import type { Event } from "./Progress.js"
@@ -207,9 +212,12 @@ export const make = Effect.fnUntraced(function* (
     image: ImageName,
     source: ImageSource
   ): Effect.Effect<boolean, ImageError> =>
-    sharedFresh(
-      JSON.stringify([disk, directories.root, image, "hit", fingerprint(source, settings.offline)]),
-      isIntact(image, source)
+    Effect.map(
+      verifications(
+        JSON.stringify([disk, directories.root, image, fingerprint(source, settings.offline)]),
+        isIntact(image, source)
+      ),
+      ({ value }) => value
     )
 
   /** The first cache that has the image intact. */
@@ -228,7 +236,8 @@ export const make = Effect.fnUntraced(function* (
   const fetchOnce = (name: ImageName, source: ImageSource) => {
     const wanted = fingerprint(source, settings.offline)
     const run = Effect.map(Effect.either(fetcher.fetch(name, source)), (outcome) => ({ wanted, outcome }))
-    return Effect.map(shared(JSON.stringify([hub, name]), run), ({ joined, value }) => ({
+    const shared = fetcher.support(name)(downloads(JSON.stringify([hub, name]), run))
+    return Effect.map(shared, ({ joined, value }) => ({
       joined,
       /** Absent when it was for something else. */
       outcome: value.wanted === wanted ? Option.some(value.outcome) : Option.none()
@@ -241,11 +250,13 @@ export const make = Effect.fnUntraced(function* (
    */
   const provide = (image: ImageName, source: ImageSource): Effect.Effect<Cache.Cache, ImageError> =>
     Effect.gen(function* () {
-      const found = yield* hit(image, source)
+      const found = yield* Effect.withSpan(hit(image, source), "ImageManager.lookup", { attributes: { image } })
       if (Option.isSome(found)) {
         yield* progress.tell(() => ({ _tag: "Hit", image }))
+        yield* Metric.increment(Telemetry.hits)
         return found.value
       }
+      yield* Metric.increment(Telemetry.misses)
       const { joined, outcome } = yield* fetchOnce(image, source)
       if (Option.isSome(outcome)) yield* outcome.value
       return joined ? yield* provide(image, source) : cache
@@ -254,6 +265,7 @@ export const make = Effect.fnUntraced(function* (
   const ensureImage = Effect.fn("ImageManager.ensureImage")(
     function* (name: string) {
       const image = yield* validName(name)
+      yield* Effect.annotateCurrentSpan({ image })
       const source = yield* lookup(image)
       yield* progress.tell(() => ({ _tag: "Checking", image }))
       const { localImage } = yield* provide(image, source)
@@ -262,6 +274,11 @@ export const make = Effect.fnUntraced(function* (
     },
     (effect, name) =>
       effect.pipe(
+        Telemetry.timed(Telemetry.ensureDuration),
+        // As the OpenTelemetry conventions name it: a low-cardinality description of the failure.
+        Effect.tapError((error) =>
+          Effect.annotateCurrentSpan("error.type", error._tag === "ImageError" ? error.reason : error._tag)
+        ),
         Effect.tapErrorTag("ImageError", ({ message, reason }) =>
           progress.tell(() => ({ _tag: "Failed", image: name, reason, message }))
         ),
@@ -292,6 +309,14 @@ export const make = Effect.fnUntraced(function* (
   })
 })
 
+/** Hits under verification, by cache and image. */
+const verifications = Shared.makeFresh<boolean, ImageError>("verifications")
+
+/** Downloads under way, by cache and image, each with what it is for. */
+const downloads = Shared.make<{ readonly wanted: string; readonly outcome: Either.Either<void, ImageError> }, never>(
+  "downloads"
+)
+
 const statusOf = (state: Cache.FileState): FileStatus =>
   new FileStatus({
     asset: state.file.role,
@@ -316,6 +341,31 @@ export const layer = (
   ValueError,
   Registry | Hasher | FileSystem.FileSystem | Path.Path | HttpClient.HttpClient
 > => Layer.effect(ImageManager, make(options))
+
+/**
+ * {@link layer} with options from Effect's `Config`. Fails with a `ConfigError` when one cannot be read.
+ *
+ * @example
+ * ```ts
+ * import * as Config from "effect/Config"
+ * import { ImageManager } from "smolvm-images"
+ *
+ * const Images = ImageManager.layerConfig({
+ *   cacheDir: Config.string("IMAGE_DIR"),
+ *   offline: Config.withDefault(Config.boolean("OFFLINE"), false)
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<
+  ImageManager,
+  ConfigError | ValueError,
+  Registry | Hasher | FileSystem.FileSystem | Path.Path | HttpClient.HttpClient
+> => Layer.unwrapEffect(Effect.map(Config.unwrap(options), layer))
 
 /**
  * The names of all images in the registry, sorted.
@@ -349,6 +399,7 @@ export const isCached = (name: string): Effect.Effect<boolean, ValueError, Image
  * @example
  * ```ts
  * import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
  * import { ImageManager } from "smolvm-images"
  * import { NodeImageManager } from "smolvm-images/node"
  *

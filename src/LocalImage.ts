@@ -15,7 +15,7 @@ import * as Schema from "effect/Schema"
 export class LocalImage extends Schema.Class<LocalImage>("smolvm-images/LocalImage")({
   /** The image's name in the registry. */
   name: Schema.String,
-  /** The uncompressed kernel, ready for a VMM's kernel option. */
+  /** The kernel: what goes to a VMM's kernel option. */
   kernelPath: Schema.String,
   /** The root file system image. */
   rootfsPath: Schema.String,

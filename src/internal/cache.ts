@@ -103,7 +103,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
         reason: "StorageFailed",
         ...subject,
         path: file.path,
-        detail: `a ${info.value.type} is where a file should be; move it away`
+        detail: `a ${info.value.type.toLowerCase()} is where a file should be; move it away`
       })
     }
     return Option.map(info, ({ size }) => ({ file, size: Number(size) }))
@@ -158,6 +158,18 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
     return { sha256, stamp }
   })
 
+  /** Keep what is at a place under a second name. Returns how to put it back, once something else is there. */
+  const keep = (place: string, before: string): Effect.Effect<Effect.Effect<void, PlatformError>> =>
+    fs.link(place, before).pipe(
+      Effect.catchIf(
+        (error) => !isAbsent(error),
+        () => fs.copyFile(place, before) // a file system without hard links, or a file of another user
+      ),
+      Effect.as(fs.rename(before, place)),
+      // What cannot even be read is not worth putting back.
+      Effect.catchAll((error) => Effect.succeed(isAbsent(error) ? fs.remove(place, { force: true }) : Effect.void))
+    )
+
   /**
    * First a second name for everything that is replaced, then the renames, with nothing in between: the moment in which
    * the files of an updated image do not belong together is that between two renames.
@@ -165,17 +177,14 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
   const commit = Effect.fnUntraced(function* (image: string, placements: ReadonlyArray<Placement>) {
     const directory = directories.image(image)
     yield* directories.ensure({ image }, directory)
-    const steps = yield* Effect.forEach(placements, ({ file, from }) => {
-      const before = `${from}.before`
-      return Effect.map(Effect.isSuccess(fs.link(file.path, before)), (kept) => ({
+    const steps = yield* Effect.forEach(placements, ({ file, from }) =>
+      Effect.map(keep(file.path, `${from}.before`), (restore) => ({
         place: Effect.mapError(fs.rename(from, file.path), (error) =>
           storageFailed({ image, asset: file.role }, file.path, error)
         ),
-        restore: (kept ? fs.rename(before, file.path) : fs.remove(file.path)).pipe(
-          Effect.catchAll((error) => Effect.logError(`cannot restore ${file.path}: ${error.message}`))
-        )
+        restore: Effect.catchAll(restore, (error) => Effect.logError(`cannot restore ${file.path}: ${error.message}`))
       }))
-    })
+    )
     for (const [index, step] of steps.entries()) {
       yield* Effect.tapError(step.place, () =>
         Effect.forEach(steps.slice(0, index), ({ restore }) => restore, { discard: true })
@@ -187,12 +196,13 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
 
   /** Only what the registry names: whatever else somebody keeps in the image's folder stays, and the folder with it. */
   const remove = Effect.fnUntraced(function* (image: string, source: ImageSource) {
+    const directory = directories.image(image)
+    if (!(yield* directories.exists({ image }, directory))) return
     for (const file of source.files) {
       const { path: target, role } = fileOf(image, file)
       yield* fs.remove(target, { force: true }).pipe(orStorageFailed({ image, asset: role }, target))
       yield* records.forget(image, file.filename)
     }
-    const directory = directories.image(image)
     const left = yield* Effect.orElseSucceed(fs.readDirectory(directory), () => ["?"])
     if (left.length === 0) yield* fs.remove(directory, { recursive: true }).pipe(orStorageFailed({ image }, directory))
   }, Effect.uninterruptible)
@@ -252,8 +262,6 @@ const isSettled = ({ ctime, mtime }: Stamp, readingBegan: number): boolean =>
 const absentAsNone = <A, R>(
   effect: Effect.Effect<A, PlatformError, R>
 ): Effect.Effect<Option.Option<A>, PlatformError, R> =>
-  Effect.catchIf(
-    Effect.asSome(effect),
-    (error) => error._tag === "SystemError" && error.reason === "NotFound",
-    () => Effect.succeedNone
-  )
+  Effect.catchIf(Effect.asSome(effect), isAbsent, () => Effect.succeedNone)
+
+const isAbsent = (error: PlatformError): boolean => error._tag === "SystemError" && error.reason === "NotFound"

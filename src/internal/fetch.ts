@@ -1,18 +1,20 @@
-import type * as FileSystem from "@effect/platform/FileSystem"
+import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
+import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { AssetUrl } from "../AssetUrl.js"
-import type { Hasher } from "../Hasher.js"
+import { Hasher } from "../Hasher.js"
 import { ImageError } from "../ImageError.js"
 import type { ImageSource } from "../ImageSource.js"
 import type { Sha256 } from "../Sha256.js"
 import type { Cache, CacheFile, FileState } from "./cache.js"
 import type { Subject } from "./failure.js"
 import { exclusive } from "./keyedMutex.js"
+import { borrowed, lend } from "./lend.js"
 import { Locking } from "./lock.js"
 import type { Progress } from "./progress.js"
 import * as Space from "./space.js"
@@ -38,6 +40,8 @@ const whereabouts = globalValue("smolvm-images/whereabouts", () => new Map<strin
 export interface Fetch {
   /** Bring an image into the cache: verify what is there, fetch what is missing or bad, commit all of it or nothing. */
   readonly fetch: (image: string, source: ImageSource) => Effect.Effect<void, ImageError>
+  /** Let a fetch of this image that others have begun go on with our client, while we wait for it. */
+  readonly support: (image: string) => <A, E>(waiting: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** Remove an image, while nobody fetches it. */
   readonly remove: (image: string, source: ImageSource) => Effect.Effect<void, ImageError>
 }
@@ -45,41 +49,57 @@ export interface Fetch {
 export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOptions) {
   const path = yield* Path.Path
   const locking = yield* Locking
-  const context = yield* Effect.context<FileSystem.FileSystem | Path.Path | Hasher>()
+  // Not the whole context: its Scope, where there is one, would keep every file open as long as the manager lives.
+  const context = Context.pick(
+    FileSystem.FileSystem,
+    Path.Path,
+    Hasher
+  )(yield* Effect.context<FileSystem.FileSystem | Path.Path | Hasher>())
   const { directories } = cache
   const { progress } = options
   const lock = yield* locking.make(directories, options.host, progress)
   const area = yield* StagingArea.make(directories, options.host)
   const contentKey = (sha256: Sha256) => JSON.stringify([options.disk, directories.root, sha256])
+  const imageKey = (image: string) => JSON.stringify([options.disk, directories.root, image])
 
-  /** The asset's own sources, behind a copy of the same content that is on the disk already. */
-  const sourcesOf = Effect.fnUntraced(function* ({ asset, image, role }: CacheFile) {
-    const nearby = asset.sha256 === undefined ? undefined : whereabouts.get(contentKey(asset.sha256))
-    const copies =
-      nearby === undefined
-        ? []
-        : yield* path.toFileUrl(nearby).pipe(
-            Effect.map(({ href }) => [new AssetUrl({ href: Redacted.make(href), headers: {} })]),
-            Effect.orElseSucceed(() => []) // a path without a URL cannot be copied from; there are the other sources
-          )
-    const urls = [...copies, ...(options.offline ? asset.url.filter(isLocal) : asset.url)]
-    if (urls.length > 0) return urls
-    return yield* new ImageError({ reason: "Offline", image, asset: role, url: asset.url[0].display })
-  })
+  const sourcesOf = ({ asset, image, role }: CacheFile) => {
+    const urls = options.offline ? asset.url.filter(isLocal) : asset.url
+    return urls.length > 0
+      ? Effect.succeed(urls)
+      : new ImageError({ reason: "Offline", image, asset: role, url: asset.url[0].display })
+  }
+
+  /** A file of the same content that is on this disk already, so it is said. */
+  const copiesOf = ({ asset: { sha256 }, path: own }: CacheFile) => {
+    const nearby = sha256 === undefined ? undefined : whereabouts.get(contentKey(sha256))
+    return nearby === undefined || nearby === own
+      ? Effect.succeed([])
+      : path.toFileUrl(nearby).pipe(
+          Effect.map(({ href }) => [new AssetUrl({ href: Redacted.make(href), headers: {} })]),
+          Effect.orElseSucceed(() => []) // a path without a URL cannot be copied from; there are the other sources
+        )
+  }
 
   const fetchFile = Effect.fn("ImageManager.fetchAsset")(
     function* (directory: StagingArea.StagingDirectory, file: CacheFile, expected: Sha256 | undefined) {
       const { asset, image, role } = file
       const subject: Subject = { image, asset: role }
       yield* Effect.annotateCurrentSpan({ image, asset: role })
-      if (asset.sha256 === undefined) {
+      if (expected === undefined) {
         yield* Effect.logWarning(`${role} of image "${image}" has no pinned SHA-256: it is trusted on first use`)
       }
-      const urls = yield* sourcesOf(file)
-      const space = Space.make(options.host, subject, directories.root, asset.size)
-      const staged = yield* Staging.make(subject, directory.file(file.filename, asset.sha256))
-      const transfer = { ...options, claimSpace: space.claim }
-      const sha256 = yield* transferAsset(transfer, subject, asset, urls, expected, staged).pipe(
+      const staged = yield* Staging.make(subject, directory.file(role, asset.sha256))
+      const client = borrowed(imageKey(image), options.client)
+      const space = Space.make(options.host, subject, directories.root, staged, asset.size)
+      const transfer = (urls: ReadonlyArray<AssetUrl>) =>
+        transferAsset({ ...options, client, claimSpace: space.claim }, subject, asset, urls, expected, staged)
+      const download = Effect.flatMap(sourcesOf(file), transfer)
+      const copies = yield* copiesOf(file)
+      const sha256 = yield* (
+        copies.length === 0
+          ? download
+          : Effect.catchAll(transfer(copies), () => Effect.zipRight(staged.restart, download))
+      ).pipe(
         Effect.tap(() => staged.sync),
         Effect.catchIf((error) => error.reason === "NoSpace", space.explain)
       )
@@ -111,7 +131,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     if (wanted.length === 0) return
     yield* Effect.forEach(wanted, warn, { discard: true })
     const directory = yield* area.open({ image })
-    yield* directory.inherit(wanted.flatMap(({ file }) => file.asset.sha256 ?? []))
+    yield* directory.inherit(wanted.map(({ file }) => file))
     const fetched = yield* Effect.forEach(wanted, ({ file, expected }) => fetchShared(directory, file, expected), {
       concurrency: "unbounded"
     })
@@ -128,7 +148,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     yield* cache.remove(image, source)
   }, Effect.scoped)
 
-  const result: Fetch = { fetch, remove }
+  const result: Fetch = { fetch, support: (image) => lend(imageKey(image), options.client), remove }
   return result
 })
 

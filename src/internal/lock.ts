@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import type { HostService } from "../Host.js"
 import { type Directories, randomName } from "./directories.js"
 import type { Progress } from "./progress.js"
+import { readSmallFile } from "./smallFile.js"
 
 /**
  * A lock between processes that spares work and guards nothing: who holds it fetches an image, the others wait and then
@@ -46,6 +47,8 @@ const Holder = Schema.parseJson(
 
 const beatInterval = "1 second"
 const pollInterval = Duration.millis(250)
+/** If more time went by between two looks, it was the waiter who was stopped, or the clock that jumped. */
+const longestPoll = Duration.seconds(1)
 /** Without a sign of life for so long a holder is dead, or as good as. */
 const silenceOfDeath = Duration.seconds(7)
 /** A holder that is known to run may only be slow, or stopped. */
@@ -63,36 +66,43 @@ const makeFileLock = Effect.fnUntraced(function* (directories: Directories, host
 
   const create = (file: string, text: string) =>
     Effect.scoped(
-      Effect.flatMap(fs.open(file, { flag: "wx" }), (opened) => opened.writeAll(new TextEncoder().encode(text)))
+      Effect.flatMap(fs.open(file, { flag: "wx" }), (opened) =>
+        // On a full disk there is room for a name, not for what belongs in it.
+        Effect.tapError(opened.writeAll(new TextEncoder().encode(text)), () => Effect.ignore(fs.remove(file)))
+      )
     )
 
-  /** A lock is a small regular file; anything else in its place is looked at from outside only. */
   const look = (file: string): Effect.Effect<Sight> =>
-    Effect.gen(function* () {
-      const isLink = yield* Effect.isSuccess(fs.readLink(file))
-      const info = yield* fs.stat(file)
-      const readable = !isLink && info.type === "File" && info.size < 4096n
-      return {
-        text: readable ? yield* fs.readFileString(file) : "",
-        modified: Option.getOrUndefined(info.mtime)?.getTime() ?? 0
-      }
-    }).pipe(Effect.orElseSucceed(() => ({ text: "", modified: 0 })))
+    Effect.zipWith(
+      Effect.provideService(readSmallFile(file), FileSystem.FileSystem, fs),
+      Effect.option(fs.stat(file)),
+      (text, info) => ({
+        text: Option.getOrElse(text, () => ""),
+        modified: Option.getOrUndefined(Option.flatMap(info, ({ mtime }) => mtime))?.getTime() ?? 0
+      })
+    )
 
   const holderOf = (sight: Sight) => Effect.option(Schema.decode(Holder)(sight.text))
 
-  /** Take a lock away from the dead. Of several who try only one succeeds, and never on another lock than was seen. */
-  const evict = (file: string, seen: Sight, token: string) =>
+  /**
+   * Take a lock away from the dead. Of several who try only one succeeds, and never on another lock than was seen. Fails
+   * where the lock cannot be taken away.
+   */
+  const evict = (image: string, file: string, seen: Sight) =>
     Effect.gen(function* () {
       if ((yield* look(file)).text !== seen.text) return
-      const aside = `${file}.${token}`
+      const aside = yield* directories.scratch({ image })
       yield* fs.rename(file, aside)
       const taken = yield* look(aside)
       // Between look and rename it may have become somebody's again: give it back, unless there is a newer one already.
       if (taken.text !== seen.text) yield* Effect.ignore(fs.link(aside, file))
-      yield* fs.remove(aside)
+      yield* fs.remove(aside, { recursive: true })
     }).pipe(
       Effect.uninterruptible,
-      Effect.catchAll((error) => Effect.logDebug(`another process was quicker with ${file}: ${error.message}`))
+      Effect.catchIf(
+        (error) => error._tag === "SystemError" && error.reason === "NotFound",
+        () => Effect.logDebug(`another process was quicker with ${file}`)
+      )
     )
 
   const hold = Effect.fnUntraced(function* (file: string, text: string) {
@@ -131,6 +141,7 @@ const makeFileLock = Effect.fnUntraced(function* (directories: Directories, host
       let waited = Duration.zero
       let unchanged = Duration.zero
       let seen: Sight | undefined
+      let last = yield* Clock.currentTimeNanos
       for (;;) {
         const taken = yield* create(file, text).pipe(
           Effect.zipRight(hold(file, text)),
@@ -147,23 +158,23 @@ const makeFileLock = Effect.fnUntraced(function* (directories: Directories, host
         const holder = yield* holderOf(sight)
         const alive = Option.isNone(holder) ? Option.none() : yield* host.isAlive(holder.value.id)
         if (seen === undefined || seen.text !== sight.text) yield* announce(name, holder)
-        unchanged =
-          seen?.text === sight.text && seen.modified === sight.modified
-            ? Duration.sum(unchanged, pollInterval)
-            : Duration.zero
+        if (seen?.text !== sight.text || seen.modified !== sight.modified) unchanged = Duration.zero
         seen = sight
         const bound = Option.contains(alive, true) ? silenceOfTheLiving : silenceOfDeath
         if (Option.contains(alive, false) || Duration.greaterThan(unchanged, bound)) {
-          yield* Effect.logInfo(`the process that was fetching image "${name}" is gone; taking over`)
-          yield* evict(file, sight, token)
+          yield* Effect.logInfo(`the process that was fetching image "${name}" gives no sign of life; taking over`)
+          yield* evict(name, file, sight)
           seen = undefined
-          continue
-        }
-        if (Duration.greaterThanOrEqualTo(waited, patience)) {
+        } else if (Duration.greaterThanOrEqualTo(waited, patience)) {
           return yield* Effect.logWarning(`waited ${Duration.format(waited)} for image "${name}"; going on alone`)
+        } else {
+          yield* Effect.sleep(pollInterval)
         }
-        yield* Effect.sleep(pollInterval)
-        waited = Duration.sum(waited, pollInterval)
+        const now = yield* Clock.currentTimeNanos
+        const passed = Duration.clamp(Duration.nanos(now - last), { minimum: pollInterval, maximum: longestPoll })
+        last = now
+        waited = Duration.sum(waited, passed)
+        unchanged = Duration.sum(unchanged, passed)
       }
     },
     // Whatever stands in the way of a lock (no permission, no space, a strange file system) will show up, with a better

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Schedule from "effect/Schedule"
 import { ValueError } from "../ImageError.js"
 import type { Options } from "../ImageManager.js"
 import type { Problem } from "./parseProblems.js"
@@ -53,6 +54,7 @@ const problemsOf = (options: unknown): ReadonlyArray<Problem> => {
     ...["maxRestarts", "stallBytes", "maxSize"].flatMap((field) =>
       given(field, (value) => Predicate.isNumber(value) && value >= 0, "must be zero or a positive number")
     ),
+    ...given("retry", Schedule.isSchedule, "must be a Schedule"),
     ...given("verification", (mode) => mode === "always" || mode === "stat", 'must be "always" or "stat"'),
     ...given("offline", Predicate.isBoolean, "must be true or false")
   ]

@@ -4,7 +4,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Sha256 } from "../Sha256.js"
-import { type Directories, randomName } from "./directories.js"
+import type { Directories } from "./directories.js"
+import { readSmallFile } from "./smallFile.js"
 
 /**
  * What is remembered of a file in the cache: the digest it had when it was last read as a whole, and the stamp it had
@@ -44,11 +45,9 @@ export const make = Effect.fnUntraced(function* (directories: Directories) {
   const path = yield* Path.Path
   const file = (image: string, filename: string) => path.join(directories.records, image, `${filename}.json`)
 
-  /** A file of its own name in the image's records, gone with the Scope. */
+  /** A temporary file, gone with the Scope. */
   const create = Effect.fnUntraced(function* (image: string, text: string) {
-    const directory = path.join(directories.records, image)
-    yield* directories.ensure({ image }, directory)
-    const fresh = path.join(directory, `${yield* randomName}.new`)
+    const fresh = yield* directories.scratch({ image })
     yield* Effect.addFinalizer(() => Effect.ignore(fs.remove(fresh, { force: true })))
     yield* fs.writeFileString(fresh, text, { flag: "wx" })
     return fresh
@@ -56,19 +55,20 @@ export const make = Effect.fnUntraced(function* (directories: Directories) {
 
   const records: Records = {
     read: (image, filename) =>
-      fs.readFileString(file(image, filename)).pipe(
-        Effect.flatMap(Schema.decode(RecordJson)),
-        Effect.tapErrorTag("ParseError", () =>
-          Effect.logWarning(`the record ${file(image, filename)} is damaged and ignored`)
-        ),
-        Effect.option
+      readSmallFile(file(image, filename)).pipe(
+        Effect.provideService(FileSystem.FileSystem, fs),
+        Effect.flatMap(Effect.transposeMapOption(Schema.decode(RecordJson))),
+        Effect.catchTag("ParseError", () =>
+          Effect.as(Effect.logWarning(`the record ${file(image, filename)} is damaged and ignored`), Option.none())
+        )
       ),
     forget: (image, filename) => Effect.ignore(fs.remove(file(image, filename), { force: true })),
     write: (image, filename, record) =>
       Effect.gen(function* () {
         const text = yield* Effect.orDie(Schema.encode(RecordJson)(record)) // a record of ours always encodes
-        const fresh = yield* create(image, text)
-        yield* fs.rename(fresh, file(image, filename))
+        const target = file(image, filename)
+        yield* directories.ensure({ image }, path.dirname(target))
+        yield* fs.rename(yield* create(image, text), target)
       }).pipe(
         Effect.scoped,
         Effect.uninterruptible,
@@ -92,6 +92,7 @@ export const makeReadOnly = (directories: Directories) =>
     make(directories),
     (records): Records => ({
       ...records,
+      now: () => Effect.succeedNone,
       write: () => Effect.void,
       forget: () => Effect.void
     })

@@ -94,6 +94,10 @@ export class SanitizedError extends Error {
     if (code !== undefined) this.code = code
     this.stack = `${name}: ${message}`
   }
+  /** What makes an error an error is not enumerable, and so not in JSON by itself. */
+  toJSON(): unknown {
+    return { name: this.name, code: this.code, message: this.message, cause: this.cause }
+  }
 }
 
 /** The innermost error code (`ECONNRESET`, `ENOSPC`, ...) in a chain of causes. */

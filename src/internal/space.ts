@@ -1,3 +1,4 @@
+import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
@@ -5,6 +6,7 @@ import type * as Scope from "effect/Scope"
 import type { HostService } from "../Host.js"
 import { ImageError } from "../ImageError.js"
 import type { Subject } from "./failure.js"
+import type { Staged } from "./staging.js"
 
 /** How many bytes a download will still write; less and less while it writes. */
 type Remaining = () => number
@@ -20,18 +22,24 @@ export interface Space {
    */
   readonly claim: (remaining: Remaining) => Effect.Effect<void, ImageError, Scope.Scope>
   /** Complete a failure of reason `NoSpace`, as of a disk that fills up in the middle, by the bytes it is about. */
-  readonly explain: (error: ImageError) => Effect.Effect<never, ImageError>
+  readonly explain: (error: ImageError) => Effect.Effect<never, ImageError, FileSystem.FileSystem>
 }
 
-export const make = (host: HostService, subject: Subject, directory: string, size: number | undefined): Space => {
-  let missing: () => number | undefined = () => size
+export const make = (
+  host: HostService,
+  subject: Subject,
+  directory: string,
+  staged: Pick<Staged, "path" | "position">,
+  size: number | undefined
+): Space => {
+  let missing: Remaining = () => Math.max(0, (size ?? 0) - staged.position())
 
-  const shortage = (needed: number | undefined, available: Option.Option<number>, cause?: unknown) =>
+  const shortage = (needed: number, available: Option.Option<number>, cause?: unknown) =>
     new ImageError({
       reason: "NoSpace",
       ...subject,
       path: directory,
-      ...(needed === undefined ? {} : { bytesNeeded: needed }),
+      bytesNeeded: needed,
       ...(Option.isNone(available) ? {} : { bytesAvailable: available.value }),
       ...(cause === undefined ? {} : { cause })
     })
@@ -48,9 +56,16 @@ export const make = (host: HostService, subject: Subject, directory: string, siz
       claims.set(directory, others.add(remaining))
       yield* Effect.addFinalizer(() => Effect.sync(() => void others.delete(remaining)))
     }),
+    // In the middle what counts is the whole file, as far as its length is known, and what is free without it.
     explain: (error) =>
       error.bytesNeeded !== undefined
         ? Effect.fail(error)
-        : Effect.flatMap(host.freeSpace(directory), (free) => shortage(missing(), free, error.cause))
+        : Effect.gen(function* () {
+            const fs = yield* FileSystem.FileSystem
+            const free = yield* host.freeSpace(directory)
+            const stored = yield* Effect.orElseSucceed(fs.stat(staged.path), () => ({ size: 0n }))
+            const available = Option.map(free, (bytes) => bytes + Number(stored.size))
+            return yield* shortage(staged.position() + missing(), available, error.cause)
+          })
   }
 }

@@ -1,14 +1,15 @@
+import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { HostService } from "../Host.js"
 import type { ImageError } from "../ImageError.js"
+import type { ImageFile, Role } from "../ImageSource.js"
 import type { Sha256 } from "../Sha256.js"
-import { type Directories, randomName } from "./directories.js"
+import type { Directories } from "./directories.js"
 import { orStorageFailed, type Subject } from "./failure.js"
 
 /**
@@ -23,16 +24,16 @@ export interface StagingArea {
 export interface StagingDirectory {
   readonly path: string
   /** The path for an asset under construction. */
-  readonly file: (filename: string, sha256: Sha256 | undefined) => string
+  readonly file: (role: Role, sha256: Sha256 | undefined) => string
   /**
    * Clear away what dead processes left in the staging area. A part of a file that is wanted is kept: it moves here, to
-   * the path that {@link StagingDirectory.file} gives for its digest.
+   * the path that {@link StagingDirectory.file} gives for it.
    */
-  readonly inherit: (wanted: ReadonlyArray<Sha256>) => Effect.Effect<void>
+  readonly inherit: (wanted: ReadonlyArray<ImageFile>) => Effect.Effect<void>
 }
 
 /** A sign of life is given this often ... */
-const beatInterval = "1 second"
+const beatInterval = "1 minute"
 
 /** ... and whoever cannot be asked is taken for dead after so long without one, in milliseconds. */
 const silenceOfDeath = 60 * 60 * 1000
@@ -41,17 +42,19 @@ export const make = Effect.fnUntraced(function* (directories: Directories, host:
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
 
-  const partName = (sha256: Sha256) => `${sha256}.part`
+  const part = (sha256: Sha256) => `.${sha256}.part`
 
   const remove = (directory: string) =>
     fs
       .remove(directory, { recursive: true, force: true })
       .pipe(Effect.catchAll((error) => Effect.logWarning(`cannot remove ${directory}: ${error.message}`)))
 
+  const isLink = (file: string) => Effect.isSuccess(fs.readLink(file))
+
   const modified = (file: string) =>
     Effect.map(fs.stat(file), ({ mtime }) => Option.getOrUndefined(mtime)?.getTime() ?? 0)
 
-  /** Times of the same file system are compared, so it does not matter whose clock is right. */
+  /** Both times come from the clock of the file system, so it does not matter whose clock is right. */
   const isDead = Effect.fnUntraced(function* (mine: string, name: string) {
     const alive = yield* host.isAlive(name.slice(0, name.lastIndexOf(".")))
     if (Option.isSome(alive)) return !alive.value
@@ -59,48 +62,62 @@ export const make = Effect.fnUntraced(function* (directories: Directories, host:
     return now - last > silenceOfDeath
   })
 
-  /** Take a dead process's part of a file, unless it is a trap: a link would make us write somewhere else. */
-  const adopt = Effect.fnUntraced(function* (from: string, to: string) {
-    if (yield* fs.exists(to)) return
-    yield* fs.rename(from, to)
-    const isLink = yield* Effect.isSuccess(fs.readLink(to))
-    const info = isLink ? undefined : yield* fs.stat(to)
-    if (info?.type !== "File" || Option.getOrElse(info.nlink, () => 1) !== 1) return yield* fs.remove(to)
-    yield* Effect.logInfo(`going on with ${info.size} bytes that a killed process left behind`)
+  /** A regular file of ours under no other name: through a link or a name of somebody else's we would write elsewhere. */
+  const isOurs = Effect.fnUntraced(function* (mine: string, file: string) {
+    if (yield* isLink(file)) return false
+    const [{ uid }, info] = yield* Effect.all([fs.stat(mine), fs.stat(file)])
+    const same = Option.getOrUndefined(info.uid) === Option.getOrUndefined(uid)
+    return info.type === "File" && same && Option.getOrElse(info.nlink, () => 1) === 1
+  })
+
+  /**
+   * Take over what a dead process left. It is moved here before anything is looked at: by a rename, which moves a link
+   * and does not follow it, of which only one of several who try succeeds, to where nobody else may change it.
+   */
+  const takeOver = Effect.fnUntraced(function* (
+    directory: StagingDirectory,
+    name: string,
+    wanted: ReadonlyArray<ImageFile>
+  ): Effect.fn.Return<void, PlatformError> {
+    const taken = path.join(directory.path, name)
+    yield* fs.rename(path.join(directories.staging, name), taken)
+    const isDirectory = !(yield* isLink(taken)) && (yield* fs.stat(taken)).type === "Directory"
+    const left = isDirectory ? yield* fs.readDirectory(taken) : []
+    for (const { asset, role } of wanted) {
+      const { sha256 } = asset
+      if (sha256 === undefined) continue
+      const found = left.find((entry) => entry.endsWith(part(sha256)))
+      const to = directory.file(role, sha256)
+      if (found === undefined || (yield* fs.exists(to))) continue
+      const from = path.join(taken, found)
+      if (!(yield* Effect.orElseSucceed(isOurs(directory.path, from), () => false))) continue
+      yield* fs.rename(from, to)
+      yield* Effect.logInfo(`going on with what a killed process left of the ${role}`)
+    }
+    yield* remove(taken)
   })
 
   const open = Effect.fnUntraced(function* (subject: Subject) {
-    yield* directories.ensure(subject, directories.staging)
-    const name = `${host.process.id}.${yield* randomName}`
-    const mine = path.join(directories.staging, name)
+    const mine = yield* directories.scratch(subject)
     yield* Effect.acquireRelease(fs.makeDirectory(mine).pipe(orStorageFailed(subject, mine)), () => remove(mine))
-    yield* Effect.flatMap(Clock.currentTimeMillis, (now) => fs.utimes(mine, now / 1000, now / 1000)).pipe(
+    const beat = path.join(mine, "beat")
+    yield* Effect.zipRight(fs.makeDirectory(beat), fs.remove(beat, { recursive: true })).pipe(
+      Effect.uninterruptible,
       Effect.ignoreLogged,
       Effect.repeat(Schedule.spaced(beatInterval)),
       Effect.forkScoped
     )
 
-    const inherit = Effect.fnUntraced(
-      function* (wanted: ReadonlyArray<Sha256>) {
-        const names = yield* fs.readDirectory(directories.staging)
-        for (const other of names) {
-          if (other === name || !(yield* isDead(mine, other))) continue
-          const dead = path.join(directories.staging, other)
-          const left = yield* fs.readDirectory(dead)
-          for (const sha256 of wanted.filter((digest) => left.includes(partName(digest)))) {
-            yield* adopt(path.join(dead, partName(sha256)), path.join(mine, partName(sha256)))
-          }
-          yield* remove(dead)
-        }
-      },
-      // Somebody else clears up at the same time, or may clear up and we may not: either way it is not our failure.
-      Effect.catchAll((error) => Effect.logDebug(`left-overs in the staging area stay: ${error.message}`))
-    )
-
     const directory: StagingDirectory = {
       path: mine,
-      file: (filename, sha256) => path.join(mine, sha256 === undefined ? filename : partName(sha256)),
-      inherit
+      file: (role, sha256) => path.join(mine, sha256 === undefined ? `${role}.part` : `${role}${part(sha256)}`),
+      inherit: (wanted) =>
+        Effect.gen(function* () {
+          for (const name of yield* fs.readDirectory(directories.staging)) {
+            if (name === path.basename(mine)) continue
+            yield* Effect.whenEffect(takeOver(directory, name, wanted), isDead(mine, name)).pipe(leftAlone)
+          }
+        }).pipe(leftAlone)
     }
     return directory
   })
@@ -108,3 +125,9 @@ export const make = Effect.fnUntraced(function* (directories: Directories, host:
   const area: StagingArea = { open }
   return area
 })
+
+/** Somebody else clears up at the same time, or may clear up and we may not: either way it is not our failure. */
+const leftAlone = <A>(effect: Effect.Effect<A, PlatformError>): Effect.Effect<void> =>
+  Effect.catchAll(Effect.asVoid(effect), (error) =>
+    Effect.logDebug(`left-overs in the staging area stay: ${error.message}`)
+  )

@@ -120,7 +120,7 @@ export const transferAsset = Effect.fnUntraced(function* (
       const exhausted = yield* Effect.isFailure(pauses.next(failure))
       if (exhausted) return yield* giveUp()
     }
-    yield* sleepUntil(sources[next]?.notBefore ?? 0)
+    yield* sleepUntil(sources[next]?.notBefore ?? 0, options.maxRetryAfter)
     current = next
   }
 })
@@ -141,13 +141,14 @@ const honourRetryAfter = Effect.fnUntraced(function* (
     : said
   source.failure = failure
   source.spent = !failure.transient
-  source.notBefore = (yield* Clock.currentTimeMillis) + Duration.toMillis(wait)
+  source.notBefore = said.retryAfter === undefined ? 0 : (yield* Clock.currentTimeMillis) + Duration.toMillis(wait)
   return failure
 })
 
-const sleepUntil = (time: number): Effect.Effect<void> =>
+/** A clock that was set back must not make it any longer than it may be. */
+const sleepUntil = (time: number, atMost: Duration.DurationInput): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) =>
-    time > now ? Effect.sleep(Duration.millis(time - now)) : Effect.void
+    time > now ? Effect.sleep(Duration.min(Duration.millis(time - now), atMost)) : Effect.void
   )
 
 /** A new high-water mark this much higher shows that a transfer gets somewhere: 1 % of the file, or 1 MiB. */

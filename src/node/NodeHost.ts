@@ -12,7 +12,7 @@ import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { Host, type HostService, type Stamp } from "../Host.js"
+import { DecompressError, Host, type HostService, type Stamp } from "../Host.js"
 
 const decoders: ReadonlyMap<string, () => Duplex> = new Map([
   ["gzip", () => zlib.createGunzip()],
@@ -48,12 +48,12 @@ const realm = (): string =>
 
 /**
  * When a process began, in clock ticks since boot: it tells a process from a later one of the same number. A zombie has
- * ended already.
+ * ended already. Undefined where that cannot be seen: outside Linux, or for the processes of others under `hidepid`.
  */
 const startOf = (pid: number): string | undefined => {
   // proc_pid_stat(5) without its first two fields: the second, the program's name, may hold blanks and parentheses.
   const fields = read(() => readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, ""))?.split(" ") ?? []
-  return fields[0] === "Z" ? undefined : fields[19]
+  return fields[0] === "Z" ? "ended" : fields[19]
 }
 
 const runs = (pid: number): boolean => {
@@ -85,7 +85,8 @@ const make = (): HostService => {
       Effect.sync(() => {
         const [there, pid, start] = id.split("-")
         if (there !== here) return Option.none()
-        return Option.some(runs(Number(pid)) && (start === "0" || startOf(Number(pid)) === start))
+        if (!runs(Number(pid))) return Option.some(false)
+        return Option.map(Option.fromNullable(startOf(Number(pid))), (begun) => begun === start)
       }),
     stamp: (path) =>
       Effect.async((resume) => {
@@ -109,8 +110,10 @@ const make = (): HostService => {
       Option.fromNullable(decoders.get(encoding)).pipe(
         Option.map(
           (decoder) => (encoded) =>
-            NodeStream.pipeThroughDuplex(encoded, decoder, (error) =>
-              error instanceof Error ? error : new Error(String(error))
+            NodeStream.pipeThroughDuplex(
+              encoded,
+              decoder,
+              (error) => new DecompressError({ message: error instanceof Error ? error.message : String(error) })
             )
         )
       )

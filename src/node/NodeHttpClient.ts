@@ -66,7 +66,8 @@ const makeDispatcher = Effect.fnUntraced(function* ({ connectTimeout, extraCaCer
           }),
         catch: () => wrong(field, "is not the URL of a proxy")
       }),
-      (dispatcher) => Effect.promise(() => dispatcher.destroy())
+      // Not destroyed: what is under way may be for others who share the download. It only takes no more requests.
+      (dispatcher) => Effect.sync(() => void dispatcher.close().catch(() => undefined))
     )
   // Two agents, because one would send https to HTTP_PROXY where HTTPS_PROXY is not set.
   const plain = yield* agent("HTTP_PROXY", { httpProxy: yield* proxyOf("HTTP_PROXY"), httpsProxy: "" })

@@ -93,8 +93,8 @@ export type Fault = Data.TaggedEnum<{
   /** Chunked; `unterminated`: all of the bytes, then FIN in place of the last chunk. */
   Chunked: Limits & { readonly unterminated?: boolean }
   /**
-   * The connection ends after so many bytes, if the body has as many (equal: a cut after the last byte). A reset comes
-   * 30 ms after them; what a slow client has not taken from the kernel by then, it loses.
+   * The connection ends after so many bytes, if the body has as many (equal: a cut after the last byte). The end comes
+   * 30 ms after them: what a slow client has not taken by then, it may lose.
    */
   Cut: Limits & { readonly after: number; readonly how: How }
   /** A reset right after the last byte. */

@@ -1,0 +1,101 @@
+import { createHash } from "node:crypto"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FastCheck from "effect/FastCheck"
+import { Hasher } from "../../src/index.js"
+import { NodeHasher } from "../../src/node/index.js"
+import { StubHasher } from "../../src/testing/index.js"
+
+const digestOf = (...chunks: ReadonlyArray<Uint8Array>) =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const hasher = yield* Hasher.Hasher
+      const digest = yield* hasher.start
+      for (const chunk of chunks) {
+        const reused = chunk.slice()
+        yield* digest.update(reused)
+        reused.fill(0xff)
+      }
+      return yield* digest.finish
+    })
+  )
+
+const text = (content: string) => new TextEncoder().encode(content)
+
+/** A content and where to cut it. */
+const chunked = FastCheck.uint8Array({ maxLength: 300 }).chain((content) =>
+  FastCheck.array(FastCheck.nat({ max: content.length }), { maxLength: 6 }).map((cuts) => {
+    const ends = [...cuts.sort((a, b) => a - b), content.length]
+    return { content, chunks: ends.map((end, i) => content.subarray(ends[i - 1] ?? 0, end)) }
+  })
+)
+
+/** What every Hasher promises: chunk borders do not matter, the caller's buffer is its own again, digests do not mix. */
+const contract = (name: string, layer: typeof NodeHasher.layer, expected: (content: Uint8Array) => string) =>
+  describe(name, () => {
+    it.effect.prop(
+      "the digest is that of the whole content, however it is cut",
+      [chunked],
+      ([{ chunks, content }]) =>
+        Effect.gen(function* () {
+          assert.strictEqual<string>(yield* digestOf(...chunks), expected(content))
+        }).pipe(Effect.provide(layer)),
+      { fastCheck: { numRuns: 30 } }
+    )
+
+    it.scoped("keeps two digests under way apart", () =>
+      Effect.gen(function* () {
+        const hasher = yield* Hasher.Hasher
+        const [one, other] = yield* Effect.all([hasher.start, hasher.start])
+        yield* one.update(text("on"))
+        yield* other.update(text("oth"))
+        yield* one.update(text("e"))
+        yield* other.update(text("er"))
+        assert.strictEqual<string>(yield* one.finish, expected(text("one")))
+        assert.strictEqual<string>(yield* other.finish, expected(text("other")))
+      }).pipe(Effect.provide(layer))
+    )
+  })
+
+contract("NodeHasher", NodeHasher.layer, (content) => createHash("sha256").update(content).digest("hex"))
+contract("StubHasher", StubHasher.layer(), StubHasher.digestOf)
+
+describe("NodeHasher", () => {
+  it.effect("knows the digest of nothing and of abc", () =>
+    Effect.gen(function* () {
+      const empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+      const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+      assert.strictEqual<string>(yield* digestOf(), empty)
+      assert.strictEqual<string>(yield* digestOf(text("abc")), abc)
+    }).pipe(Effect.provide(NodeHasher.layer))
+  )
+})
+
+describe("StubHasher", () => {
+  it.effect("gives one digest to everything", () =>
+    Effect.gen(function* () {
+      assert.strictEqual<string>(yield* digestOf(text("a")), "11".repeat(32))
+      assert.strictEqual<string>(yield* digestOf(text("b"), text("c")), "11".repeat(32))
+    }).pipe(Effect.provide(StubHasher.layer("11".repeat(32))))
+  )
+
+  it.effect("gives the digest made from all the bytes", () =>
+    Effect.gen(function* () {
+      assert.strictEqual<string>(yield* digestOf(text("ab"), text("c")), "03".repeat(32))
+    }).pipe(Effect.provide(StubHasher.layer((bytes) => bytes.length.toString(16).padStart(2, "0").repeat(32))))
+  )
+
+  it.effect("a choice that is no digest is a defect, in the test that made it", () =>
+    Effect.gen(function* () {
+      const exit = yield* Effect.exit(digestOf(text("a")))
+      assert.isTrue(Exit.isFailure(exit) && exit.cause._tag === "Die")
+    }).pipe(Effect.provide(StubHasher.layer("not a digest")))
+  )
+
+  it("digestOf tells small differences apart and takes text as its UTF-8", () => {
+    const all = ["", "a", "b", "ab", "ba", "a ", "\0", "\0\0"].map((content) => StubHasher.digestOf(content))
+    assert.strictEqual(new Set(all).size, all.length)
+    assert.strictEqual(StubHasher.digestOf("kernel ✓"), StubHasher.digestOf(text("kernel ✓")))
+  })
+})
