@@ -399,7 +399,6 @@ export const isCached = (name: string): Effect.Effect<boolean, ValueError, Image
  * @example
  * ```ts
  * import * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
  * import { ImageManager } from "smolvm-images"
  * import { NodeImageManager } from "smolvm-images/node"
  *

@@ -50,6 +50,7 @@ export const copyFile = Effect.fnUntraced(function* (
 
   yield* startOver(transfer)
   transfer.held = { ...transfer.held, source, total: size, responses: 1 }
+  yield* transfer.report.begins(transfer, source.display)
   if (!(yield* staged.adopt((to) => options.host.clone(from, to)))) {
     yield* options.claimSpace(() => size - staged.position())
     const limit = limitOf(transfer, size)
@@ -59,6 +60,7 @@ export const copyFile = Effect.fnUntraced(function* (
       yield* append(transfer, bytes)
     }
   }
+  yield* transfer.report.ends(transfer)
   // Between the look at it and now, someone may have written to it.
   if (staged.position() !== size) return yield* failed("it changed while it was copied")
 })

@@ -17,12 +17,13 @@ import { exclusive } from "./keyedMutex.js"
 import { borrowed, lend } from "./lend.js"
 import { Locking } from "./lock.js"
 import type { Progress } from "./progress.js"
+import * as Report from "./report.js"
 import * as Space from "./space.js"
 import * as Staging from "./staging.js"
 import * as StagingArea from "./stagingArea.js"
 import { type TransferOptions, transferAsset } from "./transfer.js"
 
-export interface FetchOptions extends Omit<TransferOptions, "claimSpace"> {
+export interface FetchOptions extends Omit<TransferOptions, "claimSpace" | "report"> {
   /** Names the disk that the cache is on. */
   readonly disk: string
   readonly offline: boolean
@@ -91,8 +92,9 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
       const staged = yield* Staging.make(subject, directory.file(role, asset.sha256))
       const client = borrowed(imageKey(image), options.client)
       const space = Space.make(options.host, subject, directories.root, staged, asset.size)
+      const report = Report.make(progress, { image, asset: role })
       const transfer = (urls: ReadonlyArray<AssetUrl>) =>
-        transferAsset({ ...options, client, claimSpace: space.claim }, subject, asset, urls, expected, staged)
+        transferAsset({ ...options, client, report, claimSpace: space.claim }, subject, asset, urls, expected, staged)
       const download = Effect.flatMap(sourcesOf(file), transfer)
       const copies = yield* copiesOf(file)
       const sha256 = yield* (

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { AssetUrl } from "../AssetUrl.js"
 import type { ImageError } from "../ImageError.js"
+import type { Report } from "./report.js"
 import type { Staged } from "./staging.js"
 
 /** One asset on its way into its staged file, over as many requests as it takes. */
@@ -19,6 +20,9 @@ export interface Transfer {
   restarts: number
   /** How many requests were made, redirects not counted. */
   requests: number
+  /** How many bytes were taken, those thrown away included. */
+  received: number
+  readonly report: Report
 }
 
 export interface Held {
@@ -46,6 +50,7 @@ const nothing: Held = {
 
 export const makeTransfer = (
   staged: Staged,
+  report: Report,
   asset: { readonly pinned: boolean; readonly size: number | undefined; readonly maxSize: number }
 ): Transfer => ({
   ...asset,
@@ -54,7 +59,9 @@ export const makeTransfer = (
   held: { ...nothing, responses: staged.position() === 0 ? 0 : 1 },
   highWater: staged.position(),
   restarts: 0,
-  requests: 0
+  requests: 0,
+  received: 0,
+  report
 })
 
 /** Throw away what the transfer holds. */
@@ -63,14 +70,16 @@ export const startOver = (transfer: Transfer): Effect.Effect<void, ImageError> =
     transfer.held = nothing
     if (transfer.staged.position() === 0) return Effect.void
     transfer.restarts++
-    return transfer.staged.restart
+    return Effect.zipRight(transfer.staged.restart, transfer.report.restarts)
   })
 
 /** Take the next bytes of the file. */
 export const append = (transfer: Transfer, bytes: Uint8Array): Effect.Effect<void, ImageError> =>
   Effect.zipRight(
     transfer.staged.append(bytes),
-    Effect.sync(() => {
+    Effect.suspend(() => {
+      transfer.received += bytes.length
       transfer.highWater = Math.max(transfer.highWater, transfer.staged.position())
+      return transfer.report.moves(transfer)
     })
   )

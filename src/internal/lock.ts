@@ -166,7 +166,7 @@ const makeFileLock = Effect.fnUntraced(function* (directories: Directories, host
           yield* evict(name, file, sight)
           seen = undefined
         } else if (Duration.greaterThanOrEqualTo(waited, patience)) {
-          return yield* Effect.logWarning(`waited ${Duration.format(waited)} for image "${name}"; going on alone`)
+          return yield* Effect.logWarning(`waited ${Duration.format(patience)} for image "${name}"; going on alone`)
         } else {
           yield* Effect.sleep(pollInterval)
         }

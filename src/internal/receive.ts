@@ -39,6 +39,7 @@ export const receive = Effect.fnUntraced(function* (
   )
   // What arrived before a break counts, be it ever so little.
   yield* intake.settle
+  yield* transfer.report.ends(transfer)
 
   const position = transfer.staged.position()
   const complete = meter.received > 0 && (end === undefined ? broken === undefined : position === end)
@@ -115,6 +116,7 @@ const makeIntake = (transfer: Transfer, source: AssetUrl, response: Opened, answ
       plain: answer.encoding === undefined,
       delimited: answer.delimited
     }
+    yield* transfer.report.begins(transfer, source.display)
     yield* store(head)
   })
 

@@ -14,6 +14,7 @@ import type { Sha256 } from "../Sha256.js"
 import { type AttemptOptions, attempt } from "./attempt.js"
 import { AttemptFailure, revise, type Subject } from "./failure.js"
 import { makeTransfer, startOver, type Transfer } from "./held.js"
+import type { Report } from "./report.js"
 import type { Staged } from "./staging.js"
 
 /** How long and how often a transfer is tried. */
@@ -26,6 +27,7 @@ export interface TransferOptions extends AttemptOptions {
   readonly maxRetryAfter: Duration.DurationInput
   /** The most bytes an asset without a pinned size may have. */
   readonly maxSize: number
+  readonly report: Report
 }
 
 /**
@@ -62,8 +64,28 @@ export const transferAsset = Effect.fnUntraced(function* (
   staged: Staged
 ): Effect.fn.Return<Sha256, ImageError, FileSystem.FileSystem | Path.Path> {
   const sources: ReadonlyArray<Source> = urls.map((url) => ({ url, failure: undefined, notBefore: 0, spent: false }))
-  const transfer = makeTransfer(staged, { pinned: expected !== undefined, size: asset.size, maxSize: options.maxSize })
-  const pauses = yield* Schedule.driver(options.retry)
+  const { maxSize, report } = options
+  const transfer = makeTransfer(staged, report, { pinned: expected !== undefined, size: asset.size, maxSize })
+  /** Say that the next attempt follows, and when: after a pause, or later by the next source's own word. */
+  const announce = Effect.fnUntraced(function* (
+    failed: AttemptFailure,
+    next: Source | undefined,
+    pause: Duration.Duration
+  ) {
+    const rest = (next?.notBefore ?? 0) - (yield* Clock.currentTimeMillis)
+    const delay = Duration.max(pause, Duration.millis(Math.max(0, rest)))
+    const url = sources[current]?.url.display ?? ""
+    const when = Duration.toMillis(delay) === 0 ? "at once" : `in ${Duration.format(delay)}`
+    yield* report.retries(url, failed.detail, delay)
+    yield* Effect.logWarning(`${url}: ${failed.detail}; trying again ${when}`).pipe(
+      Effect.annotateLogs({ attempt: transfer.requests, bytes: staged.position() })
+    )
+  })
+  /** What is announced when the schedule has decided on a pause. */
+  let announcement = (_: Duration.Duration): Effect.Effect<void> => Effect.void
+  const pauses = yield* Schedule.driver(
+    Schedule.modifyDelayEffect(options.retry, (_, pause) => Effect.as(announcement(pause), pause))
+  )
   /** The high-water mark that the present stretch without progress began at. */
   let settledAt = transfer.highWater
   /** A file put together from pieces was wrong: from now on in one piece. */
@@ -112,11 +134,10 @@ export const transferAsset = Effect.fnUntraced(function* (
     const next = stays ? current : nextSource(sources, current)
     if (next === undefined) return yield* giveUp()
 
-    yield* Effect.logWarning(`${source.url.display}: ${failure.detail}; trying again`).pipe(
-      Effect.annotateLogs({ attempt: transfer.requests, bytes: staged.position() })
-    )
+    announcement = (pause) => announce(failure, sources[next], pause)
     const roundComplete = next <= current
-    if (roundComplete && !progress) {
+    if (!roundComplete || progress) yield* announcement(Duration.zero)
+    else {
       const exhausted = yield* Effect.isFailure(pauses.next(failure))
       if (exhausted) return yield* giveUp()
     }
@@ -167,9 +188,10 @@ const nextSource = (sources: ReadonlyArray<Source>, current: number): number | u
 }
 
 const verify = Effect.fnUntraced(function* (
-  { held, staged }: Transfer,
+  { held, report, staged }: Transfer,
   expected: Sha256 | undefined
 ): Effect.fn.Return<Sha256, AttemptFailure | ImageError> {
+  yield* report.verifies
   const actual = yield* staged.digest
   if (expected === undefined || actual === expected) return actual
   return yield* new AttemptFailure({

@@ -1,0 +1,89 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Metric from "effect/Metric"
+import type { Role } from "../ImageSource.js"
+import type { Event } from "../Progress.js"
+import type { Transfer } from "./held.js"
+import type { Progress } from "./progress.js"
+import * as Telemetry from "./telemetry.js"
+
+/** What a transfer tells of itself: events for those who listen, and metrics. */
+export interface Report {
+  /** A body begins; the bytes that follow come from `url`. */
+  readonly begins: (transfer: Transfer, url: string) => Effect.Effect<void>
+  /** Bytes were taken. Costs nothing while nobody listens, and is told ten times a second at most. */
+  readonly moves: (transfer: Transfer) => Effect.Effect<void>
+  readonly ends: (transfer: Transfer) => Effect.Effect<void>
+  readonly restarts: Effect.Effect<void>
+  readonly retries: (url: string, detail: string, delay: Duration.Duration) => Effect.Effect<void>
+  readonly verifies: Effect.Effect<void>
+}
+
+/** Milliseconds between two events of the same body. */
+const interval = 100
+
+export const make = (progress: Progress, about: { readonly image: string; readonly asset: Role }): Report => {
+  let url = ""
+  let receivedBefore = 0
+  let began = 0
+  let told = 0
+
+  const downloading = ({ held, received, size, staged }: Transfer, now: number): Event => {
+    const total = held.total ?? size
+    return {
+      _tag: "Downloading",
+      ...about,
+      url,
+      received,
+      position: staged.position(),
+      ...(total === undefined ? {} : { total }),
+      bytesPerSecond: now > began ? ((received - receivedBefore) * 1000) / (now - began) : 0
+    }
+  }
+
+  const tellNow = (transfer: Transfer, now: number) => {
+    told = now
+    return progress.tell(() => downloading(transfer, now))
+  }
+
+  return {
+    begins: (transfer, from) =>
+      Effect.clockWith((clock) => {
+        url = from
+        began = clock.unsafeCurrentTimeMillis()
+        receivedBefore = transfer.received
+        const position = transfer.staged.position()
+        return Effect.zipRight(
+          position === 0 ? Effect.void : progress.tell(() => ({ _tag: "Resuming", ...about, url, position })),
+          tellNow(transfer, began)
+        )
+      }),
+    moves: (transfer) =>
+      progress.isHeard()
+        ? Effect.clockWith((clock) => {
+            const now = clock.unsafeCurrentTimeMillis()
+            return now - told < interval ? Effect.void : tellNow(transfer, now)
+          })
+        : Effect.void,
+    ends: (transfer) =>
+      Effect.clockWith((clock) =>
+        Effect.zipRight(
+          tellNow(transfer, clock.unsafeCurrentTimeMillis()),
+          Metric.incrementBy(Telemetry.bytesReceived, transfer.received - receivedBefore)
+        )
+      ),
+    restarts: progress.tell(() => ({ _tag: "Restarted", ...about })),
+    retries: (from, detail, delay) =>
+      Effect.zipRight(
+        Metric.increment(Telemetry.retries),
+        progress.tell(() => ({
+          _tag: "Retrying",
+          ...about,
+          url: from,
+          detail,
+          delayMillis: Math.ceil(Duration.toMillis(delay))
+        }))
+      ),
+    verifies: progress.tell(() => ({ _tag: "Verifying", ...about }))
+  }
+}
