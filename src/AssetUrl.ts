@@ -85,6 +85,11 @@ export class AssetUrl extends Schema.Class<AssetUrl>("smolvm-images/AssetUrl")(
     return displayUrl(Redacted.value(this.href))
   }
 
+  /** The host name, with its port if that is not the usual one; empty for a `file:` URL. */
+  get host(): string {
+    return new URL(Redacted.value(this.href)).host
+  }
+
   /** `"http:"`, `"https:"` or `"file:"`. */
   get protocol(): string {
     return new URL(Redacted.value(this.href)).protocol

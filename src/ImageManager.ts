@@ -113,6 +113,11 @@ export interface TransferSettings {
    * stretch without progress, never a transfer that moves. Default: {@link retrySchedule}.
    */
   readonly retry?: Schedule.Schedule<unknown> | undefined
+  /**
+   * The most connections for one asset. A large file is divided only when its server sends ranges and one connection turns
+   * out to be the limit; 1 never divides. All downloads together make six to one host at most. Default: 4.
+   */
+  readonly connections?: number | undefined
   /** How often one asset may begin again from zero, when its server cannot resume. Default: 5. */
   readonly maxRestarts?: number | undefined
   /** The longest `Retry-After` that is honoured; a longer one is a failure that says so. Default: 2 minutes. */

@@ -25,6 +25,29 @@ export interface Bounds {
   readonly maxSize: number
 }
 
+/**
+ * Whether a response to a request for a part of a file is just that part of just that file. Without a validator on both
+ * sides the digest has to tell in the end.
+ */
+export const isPart = (
+  response: Opened,
+  part: { readonly start: number; readonly end: number; readonly total: number; readonly validator: string | undefined }
+): boolean => {
+  const range = parseContentRange(response.header("content-range"))
+  return (
+    response.status === 206 &&
+    encodingOf(response) === undefined &&
+    range?.start === part.start &&
+    range.last === part.end - 1 &&
+    range.total === part.total &&
+    !changed(response, part.validator)
+  )
+}
+
+/** Whether the server offers parts of the file. */
+export const offersRanges = (response: Opened): boolean =>
+  response.status === 206 || /\bbytes\b/i.test(response.header("accept-ranges") ?? "")
+
 /** A body to read. */
 export interface Body {
   readonly _tag: "Body"
@@ -169,9 +192,13 @@ const parseLength = (text: string | undefined): number | undefined =>
 
 const parseContentRange = (
   text: string | undefined
-): { readonly start: number | undefined; readonly total: number | undefined } | undefined => {
-  const match = /^bytes\s+(?:(\d{1,15})-\d{1,15}|\*)\/(\d{1,15}|\*)$/.exec(text ?? "")
-  return match === null ? undefined : { start: parseLength(match[1]), total: parseLength(match[2]) }
+):
+  | { readonly start: number | undefined; readonly last: number | undefined; readonly total: number | undefined }
+  | undefined => {
+  const match = /^bytes\s+(?:(\d{1,15})-(\d{1,15})|\*)\/(\d{1,15}|\*)$/.exec(text ?? "")
+  if (match === null) return undefined
+  const [start, last, total] = match.slice(1).map(parseLength)
+  return { start, last, total }
 }
 
 const transientStatus = new Set([408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524, 529, 598, 599])

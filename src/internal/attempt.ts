@@ -4,18 +4,24 @@ import type * as Path from "@effect/platform/Path"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { AssetUrl } from "../AssetUrl.js"
 import type { ImageError } from "../ImageError.js"
-import { interpret } from "./answer.js"
+import { interpret, isPart, offersRanges, validatorOf } from "./answer.js"
 import { copyFile } from "./copyFile.js"
 import { AttemptFailure } from "./failure.js"
-import { startOver, type Transfer } from "./held.js"
+import { append, startOver, type Transfer } from "./held.js"
+import { limited } from "./keyedMutex.js"
 import { type ReceiveOptions, receive } from "./receive.js"
 import { open } from "./request.js"
+import { fetchInSegments, type Segment } from "./segments.js"
+import { makeMeter, stallWatch } from "./stall.js"
 
 /** What bounds one attempt, and which world it is made in. */
 export interface AttemptOptions extends ReceiveOptions {
   readonly client: HttpClient.HttpClient
+  /** The most connections for one asset. */
+  readonly connections: number
   /** From a request to the head of its response. */
   readonly responseTimeout: Duration.DurationInput
 }
@@ -36,14 +42,24 @@ export const attempt = Effect.fnUntraced(function* (
     return yield* Effect.scoped(copyFile(options, transfer, source))
   }
   if (whole || !isResumable(transfer, source)) yield* startOver(transfer)
-  const refusal = yield* Effect.scoped(request(options, transfer, source))
-  if (refusal === undefined) return
-
-  yield* Effect.logWarning(`${source.display}: ${refusal}; beginning again`)
-  yield* startOver(transfer)
-  const again = yield* Effect.scoped(request(options, transfer, source))
-  if (again !== undefined) {
-    return yield* new AttemptFailure({ reason: "DownloadFailed", transient: true, detail: again })
+  let refused = false
+  for (;;) {
+    const outcome = yield* Effect.scoped(request(options, transfer, source, !whole && options.connections > 1))
+    switch (outcome._tag) {
+      case "Complete":
+        return
+      case "Refused":
+        if (refused) {
+          return yield* new AttemptFailure({ reason: "DownloadFailed", transient: true, detail: outcome.detail })
+        }
+        refused = true
+        yield* Effect.logWarning(`${source.display}: ${outcome.detail}; beginning again`)
+        yield* startOver(transfer)
+        break
+      case "Divisible":
+        if (yield* divide(options, transfer, source, outcome)) return
+        break
+    }
   }
 })
 
@@ -51,12 +67,21 @@ export const attempt = Effect.fnUntraced(function* (
 const isResumable = ({ held, pinned }: Transfer, source: AssetUrl): boolean =>
   held.plain && (pinned || (held.source === source && held.validator !== undefined))
 
-/** One request. Returns why the server would not go on from what is held, if it would not. */
+/** How a request ended, if it did not fail. */
+type Outcome =
+  | { readonly _tag: "Complete" }
+  /** The server would not go on from what is held. */
+  | { readonly _tag: "Refused"; readonly detail: string }
+  /** The connection is the limit, and the rest, up to `total`, can be fetched over several. */
+  | { readonly _tag: "Divisible"; readonly rate: number; readonly total: number }
+
+/** One request with its body. */
 const request = Effect.fnUntraced(function* (
   options: AttemptOptions,
   transfer: Transfer,
-  source: AssetUrl
-): Effect.fn.Return<string | undefined, AttemptFailure | ImageError, Scope.Scope> {
+  source: AssetUrl,
+  mayDivide: boolean
+): Effect.fn.Return<Outcome, AttemptFailure | ImageError, Scope.Scope> {
   const { held, maxSize, size, staged } = transfer
   const offset = staged.position()
   const validator = held.source === source ? held.validator : undefined
@@ -65,11 +90,68 @@ const request = Effect.fnUntraced(function* (
   const answer = yield* interpret(response, { offset, validator, total: held.total, size, maxSize })
   switch (answer._tag) {
     case "Complete":
-      return undefined
+      return { _tag: "Complete" }
     case "Refusal":
-      return answer.detail
-    case "Body":
-      yield* receive(options, transfer, source, response, answer)
-      return undefined
+      return { _tag: "Refused", detail: answer.detail }
+    case "Body": {
+      const { encoding, total } = answer
+      const resumable = encoding === undefined && (transfer.pinned || validatorOf(response) !== undefined)
+      const divisible = mayDivide && transfer.divisible && resumable && offersRanges(response)
+      const rate = yield* receive(options, transfer, source, response, answer, divisible)
+      return rate === undefined || total === undefined ? { _tag: "Complete" } : { _tag: "Divisible", rate, total }
+    }
   }
+})
+
+/** The most connections to one host at a time, over all downloads; as many as browsers make. */
+const connectionsPerHost = 6
+
+/** Fetch the rest over several connections. Tells whether the file is complete; if not, one goes on with what is left. */
+const divide = Effect.fnUntraced(function* (
+  options: AttemptOptions,
+  transfer: Transfer,
+  source: AssetUrl,
+  { rate, total }: Extract<Outcome, { readonly _tag: "Divisible" }>
+): Effect.fn.Return<boolean, AttemptFailure | ImageError> {
+  const { held, staged } = transfer
+  const meter = makeMeter()
+  // The parts are checked against what is held, and all of it against the digest; but it comes from several responses.
+  transfer.held = { ...held, total, responses: held.responses + 1 }
+  // Whatever comes of it: it is tried once.
+  transfer.divisible = false
+  const read = ({ end, start }: Segment) =>
+    Stream.unwrapScoped(
+      Effect.gen(function* () {
+        transfer.requests++
+        const from = { offset: start, end, ifRange: held.validator }
+        const response = yield* open(options.client, source, from, options.responseTimeout)
+        if (isPart(response, { start, end, total, validator: held.validator })) return response.body
+        return yield* new AttemptFailure({
+          reason: "DownloadFailed",
+          transient: false,
+          detail: "the server did not send the part that was asked for"
+        })
+      })
+    ).pipe(
+      Stream.tap((bytes) =>
+        Effect.sync(() => {
+          meter.received += bytes.length
+        })
+      )
+    )
+  const bounded = limited(`connections to ${source.host}`, connectionsPerHost)
+  const fetching = fetchInSegments(
+    { connections: options.connections, rate, read, bounded },
+    { start: staged.position(), end: total },
+    (bytes) => append(transfer, bytes)
+  )
+  yield* transfer.report.begins(transfer, source.display)
+  yield* Effect.raceFirst(Effect.scoped(Effect.asVoid(fetching)), stallWatch(options, meter)).pipe(
+    // One connection may still do what several could not.
+    Effect.catchTag("AttemptFailure", (failure) =>
+      Effect.logDebug(`${source.display}: ${failure.detail}; going on with one connection`)
+    )
+  )
+  yield* transfer.report.ends(transfer)
+  return staged.position() === total
 })

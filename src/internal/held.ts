@@ -20,6 +20,8 @@ export interface Transfer {
   restarts: number
   /** How many requests were made, redirects not counted. */
   requests: number
+  /** More connections are worth a try: they have not failed to help yet. */
+  divisible: boolean
   /** How many bytes were taken, those thrown away included. */
   received: number
   readonly report: Report
@@ -60,6 +62,7 @@ export const makeTransfer = (
   highWater: staged.position(),
   restarts: 0,
   requests: 0,
+  divisible: true,
   received: 0,
   report
 })

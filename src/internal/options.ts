@@ -26,6 +26,7 @@ export const resolve = (options: Options) =>
       offline: options.offline ?? false,
       verification: options.verification ?? "always",
       retry: options.retry ?? defaultRetry,
+      connections: options.connections ?? 4,
       maxRestarts: options.maxRestarts ?? 5,
       maxRetryAfter: options.maxRetryAfter ?? "2 minutes",
       responseTimeout: options.responseTimeout ?? "30 seconds",
@@ -50,6 +51,11 @@ const problemsOf = (options: unknown): ReadonlyArray<Problem> => {
     ),
     ...["lockPatience", "maxRetryAfter", "responseTimeout", "stallWindow"].flatMap((field) =>
       given(field, (value) => Option.isSome(Duration.decodeUnknown(value)), "must be a duration")
+    ),
+    ...given(
+      "connections",
+      (value) => Number.isInteger(value) && Number(value) >= 1,
+      "must be a positive whole number"
     ),
     ...["maxRestarts", "stallBytes", "maxSize"].flatMap((field) =>
       given(field, (value) => Predicate.isNumber(value) && value >= 0, "must be zero or a positive number")

@@ -1,4 +1,5 @@
 import * as Chunk from "effect/Chunk"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -10,8 +11,9 @@ import { type Body, limitOf, tooLong, validatorOf } from "./answer.js"
 import { AttemptFailure, revise } from "./failure.js"
 import { append, startOver, type Transfer } from "./held.js"
 import type { Opened } from "./request.js"
+import { mayHelp, type Pace } from "./segments.js"
 import { recognise, sniffLength, unexpected } from "./sniff.js"
-import { type Meter, type StallOptions, stallWatch } from "./stall.js"
+import { type Meter, makeMeter, type StallOptions, stallWatch } from "./stall.js"
 
 export interface ReceiveOptions extends StallOptions {
   readonly host: HostService
@@ -19,32 +21,46 @@ export interface ReceiveOptions extends StallOptions {
   readonly claimSpace: (remaining: () => number) => Effect.Effect<void, ImageError, Scope.Scope>
 }
 
-/** Read a body into the staged file, under watch for a stall. Succeeds when it is there to its end. */
+/**
+ * Read a body into the staged file, under watch for a stall. Succeeds when it is there to its end, or, with the rate of
+ * this connection in bytes per second, when more connections may bring the rest faster.
+ */
 export const receive = Effect.fnUntraced(function* (
   options: ReceiveOptions,
   transfer: Transfer,
   source: AssetUrl,
   response: Opened,
-  answer: Body
-): Effect.fn.Return<void, AttemptFailure | ImageError, Scope.Scope> {
+  answer: Body,
+  /** The rest may be fetched in another way. */
+  divisible: boolean
+): Effect.fn.Return<number | undefined, AttemptFailure | ImageError, Scope.Scope> {
   const body = yield* decoded(options.host, response, answer.encoding)
   const intake = makeIntake(transfer, source, response, answer)
-  const meter: Meter = { received: 0, waiting: true }
+  const meter = makeMeter()
   const end = answer.total ?? transfer.size
   if (end !== undefined) yield* options.claimSpace(() => end - transfer.staged.position())
 
-  const broken = yield* Effect.raceFirst(drain(body, meter, intake.take), stallWatch(options, meter)).pipe(
+  const clock = yield* Effect.clock
+  let rate: number | undefined
+  const divide = (pace: Pace) => {
+    if (!divisible || end === undefined || !mayHelp(pace, end - transfer.staged.position())) return false
+    rate = pace.bytes / pace.seconds
+    return true
+  }
+  const drained = drain(clock, body, meter, intake.take, divide)
+  const broken = yield* Effect.raceFirst(drained, stallWatch(options, meter)).pipe(
     Effect.as(undefined),
     Effect.catchTag("AttemptFailure", (failure) => (failure.transient ? Effect.succeed(failure) : failure))
   )
   // What arrived before a break counts, be it ever so little.
   yield* intake.settle
   yield* transfer.report.ends(transfer)
+  if (rate !== undefined) return rate
 
   const position = transfer.staged.position()
   const complete = meter.received > 0 && (end === undefined ? broken === undefined : position === end)
   // A connection that breaks after the last byte has done its work.
-  if (complete) return
+  if (complete) return undefined
   const progress = `after ${position}${end === undefined ? "" : ` of ${end}`} bytes`
   if (broken !== undefined) {
     return yield* revise(broken, { detail: `${broken.detail}, ${progress}`, bytesReceived: position })
@@ -58,26 +74,35 @@ export const receive = Effect.fnUntraced(function* (
   })
 })
 
-/** Pull a body to its end, noting in the meter when it is the network that is waited for. */
+/** Pull a body to its end, or until `enough`, noting in the meter when it is the network that is waited for. */
 const drain = <E>(
+  clock: Clock.Clock,
   body: Stream.Stream<Uint8Array, AttemptFailure>,
   meter: Meter,
-  take: (bytes: Uint8Array) => Effect.Effect<void, E>
+  take: (bytes: Uint8Array) => Effect.Effect<void, E>,
+  enough: (pace: Pace) => boolean
 ): Effect.Effect<void, AttemptFailure | E, Scope.Scope> =>
   Effect.gen(function* () {
     const pull = yield* Stream.toPull(body)
+    const now = () => Number(clock.unsafeCurrentTimeNanos()) / 1e9
+    const began = now()
+    let waiting = 0
     for (;;) {
       meter.waiting = true
+      const asked = now()
       const chunk = yield* Effect.matchEffect(pull, {
         onFailure: Option.match({ onNone: () => Effect.succeedNone, onSome: Effect.fail }),
         onSuccess: Effect.succeedSome
       })
+      const answered = now()
+      waiting += answered - asked
       meter.waiting = false
       if (Option.isNone(chunk)) return
       for (const bytes of Chunk.toReadonlyArray(chunk.value)) {
         meter.received += bytes.length
         yield* take(bytes)
       }
+      if (enough({ bytes: meter.received, seconds: answered - began, waiting })) return
     }
   })
 

@@ -28,6 +28,8 @@ export interface Opened {
 /** Where to begin, and the validator under which the server may begin there. */
 export interface From {
   readonly offset: number
+  /** Where to stop, if not at the end of the file: the first byte that is not wanted. */
+  readonly end?: number
   readonly ifRange: string | undefined
 }
 
@@ -104,7 +106,7 @@ const requestOf = (
       "user-agent": "smolvm-images",
       ...credentials,
       "accept-encoding": "identity",
-      ...(from.offset === 0 ? {} : { range: `bytes=${from.offset}-` }),
+      ...(from.offset === 0 ? {} : { range: `bytes=${from.offset}-${from.end === undefined ? "" : from.end - 1}` }),
       ...(from.offset === 0 || from.ifRange === undefined ? {} : { "if-range": from.ifRange })
     }
   })

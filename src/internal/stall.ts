@@ -15,6 +15,8 @@ export interface Meter {
   waiting: boolean
 }
 
+export const makeMeter = (): Meter => ({ received: 0, waiting: true })
+
 const ticks = 10
 
 /**
