@@ -16,6 +16,7 @@ import { type ReceiveOptions, receive } from "./receive.js"
 import { open } from "./request.js"
 import { fetchInSegments, type Segment } from "./segments.js"
 import { makeMeter, stallWatch } from "./stall.js"
+import * as Telemetry from "./telemetry.js"
 
 /** What bounds one attempt, and which world it is made in. */
 export interface AttemptOptions extends ReceiveOptions {
@@ -44,7 +45,10 @@ export const attempt = Effect.fnUntraced(function* (
   if (whole || !isResumable(transfer, source)) yield* startOver(transfer)
   let refused = false
   for (;;) {
-    const outcome = yield* Effect.scoped(request(options, transfer, source, !whole && options.connections > 1))
+    const outcome = yield* traced(
+      transfer,
+      source
+    )(Effect.scoped(request(options, transfer, source, !whole && options.connections > 1)))
     switch (outcome._tag) {
       case "Complete":
         return
@@ -57,11 +61,39 @@ export const attempt = Effect.fnUntraced(function* (
         yield* startOver(transfer)
         break
       case "Divisible":
-        if (yield* divide(options, transfer, source, outcome)) return
+        if (yield* Effect.withSpan(divide(options, transfer, source, outcome), "ImageManager.divide")) return
         break
     }
   }
 })
+
+/** One span for each request, with the attributes of OpenTelemetry's HTTP and error conventions; no URL, for its secrets. */
+const traced =
+  (transfer: Transfer, source: AssetUrl) =>
+  <A, R>(effect: Effect.Effect<A, AttemptFailure | ImageError, R>): Effect.Effect<A, AttemptFailure | ImageError, R> =>
+    Effect.suspend(() => {
+      const { received, requests } = transfer
+      return effect.pipe(
+        Telemetry.timed(Telemetry.attemptDuration),
+        Effect.tapError((error) =>
+          Effect.annotateCurrentSpan({
+            "error.type": error.reason,
+            ...(error.status === undefined ? {} : { "http.response.status_code": error.status })
+          })
+        ),
+        Effect.ensuring(
+          Effect.suspend(() => Effect.annotateCurrentSpan("smolvm_images.bytes", transfer.received - received))
+        ),
+        Effect.withSpan("ImageManager.attempt", {
+          kind: "client",
+          attributes: {
+            "http.request.method": "GET",
+            "http.request.resend_count": requests,
+            "server.address": source.host
+          }
+        })
+      )
+    })
 
 /** Whether more bytes of this source may follow those held: surely the same file, or checked by its digest in the end. */
 const isResumable = ({ held, pinned }: Transfer, source: AssetUrl): boolean =>
@@ -87,6 +119,7 @@ const request = Effect.fnUntraced(function* (
   const validator = held.source === source ? held.validator : undefined
   transfer.requests++
   const response = yield* open(options.client, source, { offset, ifRange: validator }, options.responseTimeout)
+  yield* Effect.annotateCurrentSpan("http.response.status_code", response.status)
   const answer = yield* interpret(response, { offset, validator, total: held.total, size, maxSize })
   switch (answer._tag) {
     case "Complete":

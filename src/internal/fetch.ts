@@ -4,6 +4,7 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { globalValue } from "effect/GlobalValue"
+import * as Metric from "effect/Metric"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { AssetUrl } from "../AssetUrl.js"
@@ -21,6 +22,7 @@ import * as Report from "./report.js"
 import * as Space from "./space.js"
 import * as Staging from "./staging.js"
 import * as StagingArea from "./stagingArea.js"
+import * as Telemetry from "./telemetry.js"
 import { type TransferOptions, transferAsset } from "./transfer.js"
 
 export interface FetchOptions extends Omit<TransferOptions, "claimSpace" | "report"> {
@@ -128,7 +130,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
 
   const fetch = Effect.fnUntraced(function* (image: string, source: ImageSource) {
     yield* lock.acquire(image, options.lockPatience)
-    const states = yield* cache.verify(image, source)
+    const states = yield* Effect.withSpan(cache.verify(image, source), "ImageManager.verify", { attributes: { image } })
     const wanted = states.filter((state) => state._tag !== "Good")
     if (wanted.length === 0) return
     yield* Effect.forEach(wanted, warn, { discard: true })
@@ -138,7 +140,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
       concurrency: "unbounded"
     })
     yield* progress.tell(() => ({ _tag: "Committing", image }))
-    yield* cache.commit(image, fetched)
+    yield* Effect.withSpan(cache.commit(image, fetched), "ImageManager.commit", { attributes: { image } })
     for (const { file, sha256 } of fetched) {
       whereabouts.set(contentKey(sha256), file.path)
       if (file.asset.sha256 === undefined) yield* cache.trust(file, sha256)
@@ -158,7 +160,10 @@ const isLocal = ({ protocol }: AssetUrl) => protocol === "file:"
 
 const warn = (state: FileState) =>
   state._tag === "Bad"
-    ? Effect.logWarning(
-        `the cached ${state.file.path} fails verification and is fetched again: expected ${state.expected}, actual ${state.actual}`
+    ? Effect.zipRight(
+        Metric.increment(Telemetry.repairs),
+        Effect.logWarning(
+          `the cached ${state.file.path} fails verification and is fetched again: expected ${state.expected}, actual ${state.actual}`
+        )
       )
     : Effect.void
