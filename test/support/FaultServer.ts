@@ -121,6 +121,8 @@ const sendBody = Effect.fnUntraced(function* (
   const stop = Math.min(response.end, response.start + response.stallAfter)
   for (let at = response.start; at < stop; ) {
     const bytes = response.body.read(at, Math.min(stop, at + (response.pace?.bytes ?? Source.maxRead)))
+    // A loop that writes nothing would never give the event loop a turn.
+    if (bytes.length === 0) return yield* Effect.dieMessage(`no bytes at ${at} of [${response.start}, ${stop})`)
     yield* wire.write(response.chunked ? frame(bytes) : bytes)
     sent(bytes.length)
     at += bytes.length
