@@ -4,9 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import { Hasher } from "../Hasher.js"
 import type { Sha256 } from "../Sha256.js"
+import { makeBuffer } from "./buffer.js"
 
-/** Small reads cost several times as much: 64 KiB at a time takes nine times as long as 4 MiB. */
-const bufferSize = 1024 * 1024
+/** Small reads cost several times as much: 64 KiB at a time takes nine times as long as 4 MiB, 1 MiB a quarter longer. */
+const bufferSize = 4 * 1024 * 1024
 
 /** The digest of a whole file and how many bytes it had. The next buffer is read while the last one is hashed. */
 export const hashFile = (
@@ -22,8 +23,8 @@ export const hashFile = (
       // In the file's scope and uninterruptible: a read under way cannot be stopped, only awaited.
       const read = (buffer: Uint8Array) => file.read(buffer).pipe(Effect.uninterruptible, Effect.forkIn(scope))
 
-      let buffer = new Uint8Array(bufferSize)
-      let spare = new Uint8Array(bufferSize)
+      let buffer = makeBuffer(bufferSize)
+      let spare = makeBuffer(bufferSize)
       let size = 0
       let reading = yield* read(buffer)
       for (;;) {

@@ -41,13 +41,25 @@ export const secretsOf = (url: string, headers: Readonly<Record<string, Redacted
   for (const value of Object.values(headers)) {
     const text = Redacted.value(value)
     add(text)
-    for (const word of text.split(/\s+/)) add(word) // "Bearer TOKEN": the token alone is the secret
+    // "Bearer TOKEN", "session=TOKEN; lang=en": the token alone is the secret, too.
+    for (const word of text.split(/\s+/)) add(word)
+    for (const word of text.split(/[\s;,=]+/)) add(word)
+    const basic = /^basic\s+([\w+/]+=*)$/i.exec(text.trim())?.[1]
+    if (basic !== undefined) for (const word of [fromBase64(basic), ...fromBase64(basic).split(":")]) add(word)
   }
   return [...secrets].sort((a, b) => b.length - a.length)
 }
 
 /** UTF-8 bytes as a binary string, the form `btoa` takes. */
 const unescape8 = (text: string): string => String.fromCharCode(...new TextEncoder().encode(text))
+
+const fromBase64 = (text: string): string => {
+  try {
+    return new TextDecoder().decode(Uint8Array.from(atob(text), (char) => char.charCodeAt(0)))
+  } catch {
+    return "" // not base64: it has no other spelling
+  }
+}
 
 /** The value of an `Authorization: Basic` header for a URL's user info. */
 export const basicCredentials = (username: string, password: string): string =>

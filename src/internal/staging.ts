@@ -5,6 +5,7 @@ import * as Scope from "effect/Scope"
 import { type Digest, Hasher } from "../Hasher.js"
 import type { ImageError } from "../ImageError.js"
 import type { Sha256 } from "../Sha256.js"
+import { makeBuffer } from "./buffer.js"
 import { orStorageFailed, type Subject } from "./failure.js"
 import { hashFile } from "./hashFile.js"
 
@@ -13,6 +14,10 @@ import { hashFile } from "./hashFile.js"
  * costs several times as much.
  */
 const bufferSize = 1024 * 1024
+/** Enough that neither the network nor the disk nor the hash waits for a hiccup of another one. */
+const bufferCount = 3
+/** What has been written is made durable from time to time, beside the transfer, so that little is left for the end. */
+const syncStep = 32 * 1024 * 1024
 
 /** A file under construction in the staging directory, hashed while it is written. */
 export interface Staged {
@@ -50,23 +55,46 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string)
   let file = yield* fs.open(path, { flag: inherited ? "r+" : "wx" }).pipe(storage)
   let digest: Digest = yield* hasher.start
   let adopted: Sha256 | undefined
-  let filling = new Uint8Array(bufferSize)
-  let spare = new Uint8Array(bufferSize)
+  let filling: Uint8Array = makeBuffer(bufferSize)
   let filled = 0
   let flushed = 0
-  let writing: Fiber.Fiber<void, ImageError> = Fiber.void
+  let unsynced = 0
+  let syncing: Fiber.Fiber<void, ImageError> = Fiber.void
+  /** The buffers on their way, in order, each with what takes it there. */
+  let writes: ReadonlyArray<{ readonly buffer: Uint8Array; readonly done: Fiber.Fiber<void, ImageError> }> = []
+
+  /** One at a time; a failure shows when the next one begins, or at the end. */
+  const syncSoon = Effect.gen(function* () {
+    yield* Fiber.join(syncing)
+    syncing = yield* storage(file.sync).pipe(Effect.uninterruptible, Effect.forkIn(scope))
+  })
 
   const flush = Effect.suspend(() => {
     if (filled === 0) return Effect.void // File.writeAll fails on an empty buffer
     const full = filling.subarray(0, filled)
     const store = Effect.all([storage(file.writeAll(full)), digest.update(full)], { concurrency: 2, discard: true })
     return Effect.gen(function* () {
-      yield* Fiber.join(writing) // from here on the spare buffer is free
-      ;[filling, spare] = [spare, filling]
-      flushed += filled
-      filled = 0
+      const last = writes.at(-1)
       // In the file's scope and uninterruptible: a write under way cannot be stopped, only awaited.
-      writing = yield* store.pipe(Effect.uninterruptible, Effect.forkIn(scope))
+      const done = yield* (last === undefined ? store : Effect.zipRight(Fiber.join(last.done), store)).pipe(
+        Effect.uninterruptible,
+        Effect.forkIn(scope)
+      )
+      writes = [...writes, { buffer: filling, done }]
+      flushed += filled
+      unsynced += filled
+      filled = 0
+      const [first] = writes
+      if (first === undefined || writes.length < bufferCount) {
+        filling = makeBuffer(bufferSize)
+      } else {
+        yield* Fiber.join(first.done)
+        writes = writes.slice(1)
+        filling = first.buffer
+      }
+      if (unsynced < syncStep) return
+      unsynced = 0
+      yield* syncSoon
     }).pipe(Effect.uninterruptible)
   })
 
@@ -106,7 +134,10 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string)
     }
   })
 
-  const settle = Effect.suspend(() => Fiber.join(writing))
+  const settle = Effect.suspend(() => {
+    const last = writes.at(-1)
+    return last === undefined ? Effect.void : Fiber.join(last.done)
+  })
 
   if (inherited) yield* inherit
   const staged: Staged = {
@@ -127,7 +158,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string)
       Effect.zipRight(flush, settle),
       Effect.suspend(() => (adopted === undefined ? digest.finish : Effect.succeed(adopted)))
     ),
-    sync: storage(file.sync).pipe(Effect.uninterruptible)
+    sync: Effect.suspend(() => Fiber.join(syncing)).pipe(Effect.zipRight(storage(file.sync)), Effect.uninterruptible)
   }
   return staged
 })

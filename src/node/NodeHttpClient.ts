@@ -5,7 +5,9 @@
  */
 import { X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
+import type { OnReadOpts, Socket } from "node:net"
 import * as tls from "node:tls"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import type { HttpClient } from "@effect/platform/HttpClient"
 import * as PlatformClient from "@effect/platform-node/NodeHttpClient"
 import * as Undici from "@effect/platform-node/Undici"
@@ -13,6 +15,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ValueError } from "../ImageError.js"
+import { guardedPool } from "./undiciGuard.js"
 
 /**
  * @since 0.1.0
@@ -28,6 +31,31 @@ export interface Options {
   readonly extraCaCertificates?: ReadonlyArray<string> | undefined
 }
 
+const slabSize = 1024 * 1024
+const smallestRead = 64 * 1024
+
+/**
+ * Reads go into slabs, so that one takes all that the socket holds: Node.js itself allocates 64 KiB for each read, and every
+ * chunk costs the same on its way, be it small or large.
+ */
+const slabs = (): OnReadOpts => {
+  let slab = Buffer.allocUnsafeSlow(slabSize)
+  let used = 0
+  return {
+    buffer: () => {
+      if (slabSize - used < smallestRead) {
+        slab = Buffer.allocUnsafeSlow(slabSize)
+        used = 0
+      }
+      return slab.subarray(used)
+    },
+    callback(this: Socket, count: number, buffer: Uint8Array) {
+      used += count
+      return this.push(buffer.subarray(0, count))
+    }
+  }
+}
+
 /**
  * An undici client that honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (and their lower-case spellings, which come
  * first), with a bound on the time to connect. Plain http goes to a proxy as such, https through a tunnel. Fails with a
@@ -37,10 +65,18 @@ export interface Options {
  * @category layers
  */
 export const layer = (options: Options = {}): Layer.Layer<HttpClient, ValueError> =>
-  Layer.provide(
-    PlatformClient.layerUndiciWithoutDispatcher,
-    Layer.scoped(PlatformClient.Dispatcher, makeDispatcher(options))
-  )
+  "bun" in process.versions
+    ? layerBun(options)
+    : Layer.provide(
+        PlatformClient.layerUndiciWithoutDispatcher,
+        Layer.scoped(PlatformClient.Dispatcher, makeDispatcher(options))
+      )
+
+/** Bun has a stub in place of undici. Its `fetch` honours the same proxies and bounds the time to connect by itself. */
+const layerBun = ({ extraCaCertificates }: Options): Layer.Layer<HttpClient, ValueError> =>
+  extraCaCertificates === undefined
+    ? FetchHttpClient.layer
+    : Layer.fail(wrong("extraCaCertificates", "is not supported on Bun: set NODE_EXTRA_CA_CERTS instead"))
 
 const wrong = (field: string, message: string, path = "") => new ValueError({ field, problems: [{ path, message }] })
 
@@ -53,15 +89,22 @@ const makeDispatcher = Effect.fnUntraced(function* ({ connectTimeout, extraCaCer
     timeout: Duration.toMillis(timeout),
     ...(secureContext === undefined ? {} : { secureContext })
   }
+  const secureConnector = Undici.buildConnector(connect)
+  /** Not for TLS: its records are small whatever is done, and its connector keeps the sessions. */
+  const connector: Undici.buildConnector.connector = (target, callback) =>
+    target.protocol === "https:"
+      ? secureConnector(target, callback)
+      : Undici.buildConnector({ ...connect, onread: slabs() })(target, callback)
   const agent = (field: string, proxies: { readonly httpProxy: string; readonly httpsProxy: string }) =>
     Effect.acquireRelease(
       Effect.try({
         try: () =>
           new Undici.EnvHttpProxyAgent({
             ...proxies,
-            connect,
+            connect: connector,
             proxyTls: connect,
             requestTls: connect,
+            factory: guardedPool,
             proxyTunnel: false
           }),
         catch: () => wrong(field, "is not the URL of a proxy")

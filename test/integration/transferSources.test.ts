@@ -33,11 +33,18 @@ const size = 1_000_000
 const rootfs = FaultServer.toBytes(FaultServer.pattern(size))
 const kernel = Buffer.from("a kernel")
 
+type PlainUrl =
+  | string
+  | { readonly url: string; readonly headers: Readonly<Record<string, string | Redacted.Redacted>> }
+
+interface PlainAsset {
+  readonly url: PlainUrl | readonly [PlainUrl, ...ReadonlyArray<PlainUrl>]
+  readonly sha256?: string
+  readonly size?: number
+}
+
 /** Ensure an image with this rootfs, in a cache of its own. */
-const fetch = Effect.fnUntraced(function* (
-  asset: Registry.Images[string]["rootfs"],
-  options: NodeImageManager.Options = {}
-) {
+const fetch = Effect.fnUntraced(function* (asset: PlainAsset, options: NodeImageManager.Options = {}) {
   const cacheDir = yield* temporaryDirectory
   const local = join(yield* temporaryDirectory, "kernel")
   yield* writeFile(local, kernel)
@@ -132,7 +139,7 @@ describe("mirrors", () => {
     Effect.gen(function* () {
       const [a, b] = yield* servers
       const other = rootfs.map((byte) => byte ^ 0xff)
-      const url = [a.serve("/r", rootfs, Fault.Cut({ after: size / 3, how: "fin" })), b.serve("/r", other)] as const
+      const url = [a.serve("/r", rootfs, Fault.Cut({ after: 400_000, how: "fin" })), b.serve("/r", other)] as const
       const image = expectImage(yield* fetch({ url }))
       assert.strictEqual(sha256(yield* readFile(image.rootfsPath)), sha256(rootfs))
       assert.strictEqual(b.requests.length, 0)

@@ -1,0 +1,202 @@
+/** Proxies and certificate authorities, by environment and by option. */
+import { execFile } from "node:child_process"
+import { join } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+import { promisify } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type { NodeImageManager } from "../../src/node/index.js"
+import { ensure, expectFailure, expectImage, sha256, temporaryDirectory, writeFile } from "../support/ensure.js"
+import * as FaultServer from "../support/FaultServer.js"
+import * as ForwardProxy from "../support/ForwardProxy.js"
+
+const { Fault } = FaultServer
+
+const rootfs = FaultServer.toBytes(FaultServer.pattern(300_000))
+const kernel = Buffer.from("a kernel")
+
+const names = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"] as const
+
+/** The environment's proxies for the rest of the test: these and no others. */
+const environment = (variables: { readonly [Name in (typeof names)[number]]?: string }) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const before = names.map((name) => [name, process.env[name]] as const)
+      for (const name of names) delete process.env[name]
+      Object.assign(process.env, variables)
+      return before
+    }),
+    (before) =>
+      Effect.sync(() => {
+        for (const [name, value] of before) {
+          if (value === undefined) delete process.env[name]
+          else process.env[name] = value
+        }
+      })
+  )
+
+const registryOf = Effect.fnUntraced(function* (url: string) {
+  const local = join(yield* temporaryDirectory, "kernel")
+  yield* writeFile(local, kernel)
+  return {
+    x: {
+      kernel: { url: pathToFileURL(local).href, sha256: sha256(kernel) },
+      rootfs: { url, sha256: sha256(rootfs) }
+    }
+  }
+})
+
+const fetch = Effect.fnUntraced(function* (url: string, options: NodeImageManager.Options = {}) {
+  return yield* ensure({ ...options, cacheDir: yield* temporaryDirectory, registry: yield* registryOf(url) })
+})
+
+describe("proxies", () => {
+  it.scopedLive("plain http goes to HTTP_PROXY in absolute form, not through a tunnel, resumed too", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const proxy = yield* ForwardProxy.make({ resolve: () => ({ host: "127.0.0.1", port: server.port }) })
+      yield* environment({ HTTP_PROXY: proxy.origin })
+      server.serve("/r", rootfs, Fault.Cut({ after: 200_000, how: "fin", times: 1 }))
+      expectImage(yield* fetch("http://images.test/r?x=1"))
+      assert.deepStrictEqual(
+        proxy.requests.map(({ method, target }) => [method, target]),
+        [
+          ["GET", "http://images.test/r?x=1"],
+          ["GET", "http://images.test/r?x=1"]
+        ]
+      )
+      assert.match(proxy.requests[1]?.headers["range"] ?? "", /^bytes=/)
+      assert.strictEqual(server.requests.length, 2)
+      assert.strictEqual(server.requests[0]?.headers["host"], "images.test")
+    })
+  )
+
+  it.scopedLive("https goes through a tunnel of HTTPS_PROXY, with an authority of its own", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.makeTls
+      const proxy = yield* ForwardProxy.make({ resolve: () => ({ host: "127.0.0.1", port: server.port }) })
+      yield* environment({ https_proxy: proxy.origin.replace("http://", "") })
+      server.serve("/r", rootfs)
+      const options = { extraCaCertificates: [server.caPem] }
+      expectImage(yield* fetch("https://localhost/r", options))
+      assert.deepStrictEqual(
+        proxy.requests.map(({ method, target }) => [method, target]),
+        [["CONNECT", "localhost:443"]]
+      )
+    })
+  )
+
+  it.scopedLive("HTTP_PROXY is not for https, nor HTTPS_PROXY for http", () =>
+    Effect.gen(function* () {
+      const tls = yield* FaultServer.makeTls
+      const plain = yield* FaultServer.make
+      const proxy = yield* ForwardProxy.make()
+      yield* environment({ HTTP_PROXY: proxy.origin })
+      expectImage(yield* fetch(tls.serve("/r", rootfs), { extraCaCertificates: [tls.caPem] }))
+      yield* environment({ HTTPS_PROXY: proxy.origin })
+      expectImage(yield* fetch(plain.serve("/r", rootfs)))
+      assert.deepStrictEqual(proxy.requests, [])
+    })
+  )
+
+  it.scopedLive("NO_PROXY names what is reached directly", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const proxy = yield* ForwardProxy.make()
+      const url = server.serve("/r", rootfs)
+      yield* environment({ HTTP_PROXY: proxy.origin, NO_PROXY: "example.test,127.0.0.1" })
+      expectImage(yield* fetch(url))
+      assert.strictEqual(proxy.requests.length, 0)
+      yield* environment({ HTTP_PROXY: proxy.origin, NO_PROXY: "example.test" })
+      expectImage(yield* fetch(url))
+      assert.strictEqual(proxy.requests.length, 1)
+    })
+  )
+
+  it.scopedLive("credentials in the proxy's URL go to the proxy, and to nobody else", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const proxy = yield* ForwardProxy.make({ credentials: "me:p@ss" })
+      const url = server.serve("/r", rootfs)
+      yield* environment({ HTTP_PROXY: proxy.origin.replace("//", "//me:p%40ss@") })
+      expectImage(yield* fetch(url))
+      assert.notProperty(server.requests[0]?.headers, "proxy-authorization")
+      yield* environment({ HTTP_PROXY: proxy.origin })
+      const error = expectFailure(yield* fetch(url))
+      assert.strictEqual(error.reason, "DownloadFailed")
+      assert.match(error.message, /407/)
+    })
+  )
+
+  it.scopedLive("a proxy that is not there, and one that has no tunnel for us", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const refusing = yield* FaultServer.refusingOrigin
+      yield* environment({ HTTP_PROXY: refusing, HTTPS_PROXY: refusing })
+      assert.match(expectFailure(yield* fetch(server.serve("/r", rootfs))).detail ?? "", /^no answer: ECONNREFUSED/)
+      assert.match(expectFailure(yield* fetch("https://localhost/r")).detail ?? "", /^no answer: ECONNREFUSED/)
+      const proxy = yield* ForwardProxy.make({ credentials: "me:pass" })
+      yield* environment({ HTTPS_PROXY: proxy.origin })
+      assert.match(expectFailure(yield* fetch("https://localhost/r")).detail ?? "", /407/)
+    })
+  )
+
+  it.scopedLive("a variable that is no proxy is a ValueError without its secrets", () =>
+    Effect.gen(function* () {
+      for (const value of ["ftp://me:hunter2@proxy", "http://me:hunter2@[", "http://me:%zz@proxy.test"]) {
+        yield* environment({ HTTP_PROXY: value })
+        const defect = yield* Effect.flip(Effect.sandbox(fetch("http://127.0.0.1:1/r")))
+        // `ensure` dies of a ValueError.
+        assert.match(String(defect), /Invalid HTTP_PROXY: is not the URL of/)
+        assert.notMatch(String(defect), /hunter2|%zz/)
+      }
+    })
+  )
+})
+
+describe("certificate authorities", () => {
+  const child = promisify(execFile)
+  const script = fileURLToPath(new URL("../support/ensureChild.ts", import.meta.url))
+
+  const inChild = Effect.fnUntraced(function* (options: object, variables: Readonly<Record<string, string>>) {
+    const cacheDir = yield* temporaryDirectory
+    return yield* Effect.promise(() =>
+      child(process.execPath, ["--import", "tsx", script, JSON.stringify({ ...options, cacheDir })], {
+        env: { ...process.env, ...variables }
+      })
+    ).pipe(Effect.map(({ stdout }) => stdout))
+  })
+
+  it.scopedLive("of NODE_EXTRA_CA_CERTS, also beside those of the option", () =>
+    Effect.gen(function* () {
+      const [one, other] = yield* Effect.all([FaultServer.makeTls, FaultServer.makeTls], { concurrency: 2 })
+      const file = join(yield* temporaryDirectory, "ca.pem")
+      yield* writeFile(file, Buffer.from(one.caPem))
+      const registry = yield* registryOf(one.serve("/r", rootfs))
+      const variables = { NODE_EXTRA_CA_CERTS: file }
+      const outcomes = yield* Effect.all(
+        [
+          inChild({ registry }, {}),
+          inChild({ registry }, variables),
+          inChild({ registry, extraCaCertificates: [other.caPem] }, variables),
+          inChild(
+            { registry: yield* registryOf(other.serve("/r", rootfs)), extraCaCertificates: [other.caPem] },
+            variables
+          )
+        ],
+        { concurrency: 2 }
+      )
+      assert.match(outcomes[0], /UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN/)
+      assert.deepStrictEqual(outcomes.slice(1), ["success", "success", "success"])
+    })
+  )
+
+  it.scopedLive("that are none are a ValueError", () =>
+    Effect.gen(function* () {
+      const defect = yield* Effect.flip(
+        Effect.sandbox(fetch("http://127.0.0.1:1/r", { extraCaCertificates: ["-----BEGIN nothing"] }))
+      )
+      assert.match(String(defect), /Invalid extraCaCertificates: \[0\]: is not a PEM certificate/)
+    })
+  )
+})
