@@ -48,7 +48,16 @@ export const installConsumer = async (tarball: string, folder: string, readme: s
   await mkdir(join(folder, "readme"), { recursive: true })
   await writeFile(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }))
   const needed = ["effect", "@effect/platform", "@effect/platform-node", "typescript", "@types/node"]
-  const alsoImported = ["@effect/vitest", "vitest", "@effect/schema"].filter((name) => readme.includes(`from "${name}`))
+  const imported = [
+    "@effect/vitest",
+    "vitest",
+    "@effect/schema",
+    "@effect/opentelemetry",
+    "@opentelemetry/sdk-trace-base",
+    "@opentelemetry/sdk-trace-node",
+    "@opentelemetry/exporter-trace-otlp-http"
+  ]
+  const alsoImported = imported.filter((name) => readme.includes(`from "${name}`))
   return run(
     "npm",
     [
