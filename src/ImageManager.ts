@@ -3,41 +3,25 @@
  *
  * @since 0.1.0
  */
-import * as FileSystem from "@effect/platform/FileSystem"
-import * as HttpClient from "@effect/platform/HttpClient"
+import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import type * as Path from "@effect/platform/Path"
-import * as Arr from "effect/Array"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import * as Metric from "effect/Metric"
-import * as Option from "effect/Option"
-import * as Order from "effect/Order"
-import * as ParseResult from "effect/ParseResult"
 import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Hasher } from "./Hasher.js"
-import { Host, neutral } from "./Host.js"
-import { ImageError, ValueError } from "./ImageError.js"
-import { ImageName } from "./ImageName.js"
-import type { ImageSource } from "./ImageSource.js"
-import { FileStatus, ImageStatus } from "./ImageStatus.js"
-import * as Cache from "./internal/cache.js"
-import * as Fetch from "./internal/fetch.js"
-import { diskOf, fingerprint } from "./internal/identity.js"
-import { resolve } from "./internal/options.js"
-import { parseProblems } from "./internal/parseProblems.js"
-import * as Progress from "./internal/progress.js"
-import * as Shared from "./internal/shared.js"
-import * as Telemetry from "./internal/telemetry.js"
+import type { ImageError, ValueError } from "./ImageError.js"
+import type { ImageStatus } from "./ImageStatus.js"
+import * as Manager from "./internal/manager.js"
 import { defaultRetry } from "./internal/transfer.js"
 import type { LocalImage } from "./LocalImage.js"
 import type { Event } from "./Progress.js"
-import { Registry } from "./Registry.js"
+import type { Registry } from "./Registry.js"
 
 /**
  * Provides images by name: {@link listAvailable}, {@link isCached}, {@link ensureImage}.
@@ -143,193 +127,19 @@ export interface TransferSettings {
  */
 export const retrySchedule: Schedule.Schedule<unknown> = defaultRetry
 
-const decodeName = ParseResult.decodeUnknownEither(ImageName)
-
-const validName = (name: string): Effect.Effect<ImageName, ValueError> => {
-  const decoded = decodeName(name)
-  if (decoded._tag === "Right") return Effect.succeed(decoded.right)
-  const [problem = { path: "", message: "is not an image name" }] = parseProblems(decoded.left)
-  return Effect.fail(new ValueError({ field: "name", problems: [problem] }))
-}
-
 /**
  * The logic behind {@link layer}. Fails with a `ValueError` when an option is impossible.
  *
  * @since 0.1.0
  * @category constructors
  */
-export const make = Effect.fnUntraced(function* (
+export const make: (
   options: Options
-): Effect.fn.Return<
+) => Effect.Effect<
   ImageManager["Type"],
   ValueError,
   Registry | Hasher | FileSystem.FileSystem | Path.Path | HttpClient.HttpClient
-> {
-  const { cacheDir, lowerCacheDirs, verification, ...settings } = yield* resolve(options)
-  const registry = yield* Registry
-  const fs = yield* FileSystem.FileSystem
-  const host = yield* Host
-  const disk = Option.getOrElse(host.disk, () => diskOf(fs))
-  const cache = yield* Cache.make(cacheDir, { verification, readOnly: false })
-  const lowerCaches = yield* Effect.forEach(lowerCacheDirs, (directory) =>
-    Cache.make(directory, { verification, readOnly: true })
-  )
-  if (verification === "stat" && host === neutral) {
-    yield* Effect.logWarning('verification "stat" acts as "always": no layer provides a Host that can tell file stamps')
-  }
-  const hub = JSON.stringify([disk, cache.directories.root])
-  const progress = Progress.of(hub)
-  const client = yield* HttpClient.HttpClient
-  const fetcher = yield* Fetch.make(cache, { ...settings, client, host, disk, progress })
-
-  const listAvailable = Effect.map(registry.list, (names) => Arr.sort(Arr.dedupe(names), Order.string))
-
-  const lookup = (name: ImageName): Effect.Effect<ImageSource, ImageError> =>
-    Effect.flatMap(
-      registry.get(name),
-      Option.match({
-        onSome: Effect.succeed,
-        onNone: () =>
-          Effect.flatMap(
-            listAvailable,
-            (available) => new ImageError({ reason: "UnknownImage", image: name, available })
-          )
-      })
-    )
-
-  const isCached = Effect.fn("ImageManager.isCached")(function* (name: string) {
-    const image = yield* validName(name)
-    return yield* Effect.flatMap(
-      registry.get(image),
-      Option.match({
-        onNone: () => Effect.succeed(false),
-        onSome: (source) => Effect.exists([cache, ...lowerCaches], ({ has }) => has(image, source))
-      })
-    )
-  })
-
-  /**
-   * All files are there and intact. It takes no lock and needs no write access. Who asks while others are being answered
-   * waits for the next answer, which is for all who wait: no answer is older than its question.
-   */
-  const isHit = (
-    { directories, isIntact }: Cache.Cache,
-    image: ImageName,
-    source: ImageSource
-  ): Effect.Effect<boolean, ImageError> =>
-    Effect.map(
-      verifications(
-        JSON.stringify([disk, directories.root, image, fingerprint(source, settings.offline)]),
-        isIntact(image, source)
-      ),
-      ({ value }) => value
-    )
-
-  /** The first cache that has the image intact. */
-  const hit = (image: ImageName, source: ImageSource) =>
-    Effect.flatMap(isHit(cache, image, source), (own) =>
-      own
-        ? Effect.succeedSome(cache)
-        : Effect.findFirst(lowerCaches, (lower) =>
-            isHit(lower, image, source).pipe(
-              Effect.catchAll((error) => Effect.as(Effect.logWarning(`passed over: ${error.message}`), false))
-            )
-          )
-    )
-
-  /** Fetch what is missing, once for all who want it. Different sources for one name take turns. */
-  const fetchOnce = (name: ImageName, source: ImageSource) => {
-    const wanted = fingerprint(source, settings.offline)
-    const run = Effect.map(Effect.either(fetcher.fetch(name, source)), (outcome) => ({ wanted, outcome }))
-    const shared = fetcher.support(name)(downloads(JSON.stringify([hub, name]), run))
-    return Effect.map(shared, ({ joined, value }) => ({
-      joined,
-      /** Absent when it was for something else. */
-      outcome: value.wanted === wanted ? Option.some(value.outcome) : Option.none()
-    }))
-  }
-
-  /**
-   * Where the image is intact, fetched if need be. Who has joined somebody else's download looks once more: a file that it
-   * left alone may have been verified before this call.
-   */
-  const provide = (image: ImageName, source: ImageSource): Effect.Effect<Cache.Cache, ImageError> =>
-    Effect.gen(function* () {
-      const found = yield* Effect.withSpan(hit(image, source), "ImageManager.lookup", { attributes: { image } })
-      if (Option.isSome(found)) {
-        yield* progress.tell(() => ({ _tag: "Hit", image }))
-        yield* Metric.increment(Telemetry.hits)
-        return found.value
-      }
-      yield* Metric.increment(Telemetry.misses)
-      const { joined, outcome } = yield* fetchOnce(image, source)
-      if (Option.isSome(outcome)) yield* outcome.value
-      return joined ? yield* provide(image, source) : cache
-    })
-
-  const ensureImage = Effect.fn("ImageManager.ensureImage")(
-    function* (name: string) {
-      const image = yield* validName(name)
-      yield* Effect.annotateCurrentSpan({ image })
-      const source = yield* lookup(image)
-      yield* progress.tell(() => ({ _tag: "Checking", image }))
-      const { localImage } = yield* provide(image, source)
-      yield* progress.tell(() => ({ _tag: "Done", image }))
-      return localImage(image, source)
-    },
-    (effect, name) =>
-      effect.pipe(
-        Telemetry.timed(Telemetry.ensureDuration),
-        // As the OpenTelemetry conventions name it: a low-cardinality description of the failure.
-        Effect.tapError((error) =>
-          Effect.annotateCurrentSpan("error.type", error._tag === "ImageError" ? error.reason : error._tag)
-        ),
-        Effect.tapErrorTag("ImageError", ({ message, reason }) =>
-          progress.tell(() => ({ _tag: "Failed", image: name, reason, message }))
-        ),
-        Effect.annotateLogs("image", name)
-      )
-  )
-
-  const verifyImage = Effect.fn("ImageManager.verifyImage")(function* (name: string) {
-    const image = yield* validName(name)
-    const source = yield* lookup(image)
-    const holder = yield* Effect.findFirst([cache, ...lowerCaches], ({ has }) => has(image, source))
-    const states = yield* Option.getOrElse(holder, () => cache).verify(image, source)
-    return new ImageStatus({ name: image, files: states.map(statusOf) })
-  })
-
-  const removeImage = Effect.fn("ImageManager.removeImage")(function* (name: string) {
-    const image = yield* validName(name)
-    yield* fetcher.remove(image, yield* lookup(image))
-  })
-
-  return ImageManager.of({
-    listAvailable,
-    isCached,
-    ensureImage,
-    verifyImage,
-    removeImage,
-    events: progress.events
-  })
-})
-
-/** Hits under verification, by cache and image. */
-const verifications = Shared.makeFresh<boolean, ImageError>("verifications")
-
-/** Downloads under way, by cache and image, each with what it is for. */
-const downloads = Shared.make<{ readonly wanted: string; readonly outcome: Either.Either<void, ImageError> }, never>(
-  "downloads"
-)
-
-const statusOf = (state: Cache.FileState): FileStatus =>
-  new FileStatus({
-    asset: state.file.role,
-    path: state.file.path,
-    state: state._tag === "Good" ? "good" : state._tag === "Bad" ? "bad" : "missing",
-    ...(state.expected === undefined ? {} : { expected: state.expected }),
-    ...(state._tag === "Bad" ? { actual: state.actual } : {})
-  })
+> = Manager.make
 
 /**
  * An `ImageManager` on the given services.
