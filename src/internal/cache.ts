@@ -141,6 +141,22 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
     return { _tag: "Good", file, expected: sha256 }
   })
 
+  /** The short way of "stat" verification: all files bear the stamps of their records. */
+  const areUntouched = (image: string, source: ImageSource) =>
+    Effect.forEach(
+      source.files,
+      (file) =>
+        Effect.zipWith(
+          records.read(image, file.filename),
+          host.stamp(fileOf(image, file).path),
+          (record, stamp) =>
+            Option.exists(record, ({ sha256 }) => sha256 === (file.asset.sha256 ?? sha256)) &&
+            Option.exists(stamp, (seen) => Option.exists(record, isStampedAs(seen))),
+          { concurrent: true }
+        ),
+      { concurrency: "unbounded" }
+    ).pipe(Effect.map((untouched) => untouched.every((yes) => yes)))
+
   /** Read the whole file. The stamp comes along when it will show every later change. */
   const hash = Effect.fnUntraced(function* (file: CacheFile) {
     const begin = byStat ? yield* records.now(file.image) : Option.none<number>()
@@ -213,6 +229,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
     has,
     isIntact: (image, source) =>
       Effect.gen(function* () {
+        if (byStat && (yield* areUntouched(image, source))) return true
         const found = Option.all(yield* findAll(image, source))
         if (Option.isNone(found)) return false
         const states = yield* Effect.forEach(found.value, verifyFile, { concurrency: "unbounded" })

@@ -28,6 +28,7 @@ export const FileRecord = Schema.Struct({
 export type FileRecord = typeof FileRecord.Type
 
 const RecordJson = Schema.parseJson(FileRecord)
+const decodeRecord = Schema.decode(RecordJson)
 
 /** Records of files, one small JSON file each. Losing them loses no image. */
 export interface Records {
@@ -57,7 +58,7 @@ export const make = Effect.fnUntraced(function* (directories: Directories) {
     read: (image, filename) =>
       readSmallFile(file(image, filename)).pipe(
         Effect.provideService(FileSystem.FileSystem, fs),
-        Effect.flatMap(Effect.transposeMapOption(Schema.decode(RecordJson))),
+        Effect.flatMap(Effect.transposeMapOption(decodeRecord)),
         Effect.catchTag("ParseError", () =>
           Effect.as(Effect.logWarning(`the record ${file(image, filename)} is damaged and ignored`), Option.none())
         )
