@@ -44,17 +44,17 @@ interface Row {
 }
 
 /** For rows in which something is waited for. */
-const soon = { responseTimeout: "250 millis", stallWindow: "250 millis" } as const
+const soon = { responseTimeout: "700 millis", stallWindow: "700 millis" } as const
 
 const cutOnce = Fault.Cut({ after: 400_000, how: "fin", times: 1 })
 const inverted = pattern.map((byte) => byte ^ 0xff)
 
 const table: { readonly [Tag in FaultServer.Fault["_tag"]]: ReadonlyArray<Row> } = {
   NoAnswer: [
-    { name: "once", options: soon, faults: [Fault.NoAnswer({ times: 1 })], requests: 2, patience: 250 },
+    { name: "once", options: soon, faults: [Fault.NoAnswer({ times: 1 })], requests: 2, patience: 700 },
     {
       name: "always",
-      options: soon,
+      options: { responseTimeout: "250 millis" },
       faults: [Fault.NoAnswer({})],
       requests: 4,
       fails: { reason: "DownloadFailed", attempts: 4, detail: /^no answer within 250ms$/ }
@@ -593,7 +593,7 @@ const table: { readonly [Tag in FaultServer.Fault["_tag"]]: ReadonlyArray<Row> }
       faults: [Fault.Stall({ after: 400_000 })],
       requests: 3,
       resumed: true,
-      patience: 500
+      patience: 1400
     },
     {
       name: "at once",
@@ -609,7 +609,7 @@ const table: { readonly [Tag in FaultServer.Fault["_tag"]]: ReadonlyArray<Row> }
       options: soon,
       faults: [Fault.Trickle({ bytes: 1, ms: 20, times: 1 })],
       requests: 2,
-      patience: 250
+      patience: 700
     },
     {
       name: "slow but moving for longer than any bound",

@@ -162,6 +162,7 @@ const answer = Effect.fnUntraced(function* (
         state.changed()
       })
       if (what.ending === "keepAlive") return true
+      if (what.cut && what.ending === "fin") yield* Effect.sleep("30 millis")
       yield* wire.end(what.ending)
       return false
     }

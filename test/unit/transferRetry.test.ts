@@ -193,6 +193,14 @@ describe("retry", () => {
     })
   )
 
+  it.effect("a connection that breaks after the last byte has done its work", () =>
+    Effect.gen(function* () {
+      const { result, times } = yield* ensure([cutAfter(size)], { during: 0 })
+      expectImage(result)
+      assert.deepStrictEqual(times, [0])
+    })
+  )
+
   it.effect("a transfer that begins again for ever is given up", () =>
     Effect.gen(function* () {
       const rangeless = StubHttpClient.file(rootfs, { ranges: false, cutAfter: 60_000 })

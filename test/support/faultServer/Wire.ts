@@ -81,13 +81,14 @@ export const make = (socket: Socket, raw: Socket): Wire => {
       Effect.async<void, Gone>((resume) => {
         socket.write(bytes, (error) => resume(error ? Effect.fail(new Gone()) : Effect.void))
       }),
-    // A reset discards what is still under way, and clients drop what they have not read by the time of either.
     end: (how) =>
-      Effect.andThen(Effect.sleep("30 millis"), () => {
-        if (how === "fin") return void socket.end()
-        raw.resetAndDestroy()
-        socket.destroy()
-      }),
+      how === "fin"
+        ? Effect.sync(() => void socket.end())
+        : // A reset discards what is still under way, so the client gets a moment to take it.
+          Effect.andThen(Effect.sleep("30 millis"), () => {
+            raw.resetAndDestroy()
+            socket.destroy()
+          }),
     closed: Effect.async<void>((resume) => {
       if (socket.closed) return resume(Effect.void)
       socket.once("close", () => resume(Effect.void))

@@ -32,6 +32,8 @@ export type Plan =
       readonly stallAfter: number
       readonly pace: { readonly bytes: number; readonly ms: number } | undefined
       readonly ending: How | "keepAlive"
+      /** It ends before its time: clients drop what they have not read by then, so they get a moment. */
+      readonly cut: boolean
     }
 
 interface Answer {
@@ -264,7 +266,8 @@ const respond = (request: Request, given: Answer, faults: ReadonlyArray<Fault>, 
       terminated: true,
       stallAfter: Number.POSITIVE_INFINITY,
       pace: undefined,
-      ending: closes ? "fin" : "keepAlive"
+      ending: closes ? "fin" : "keepAlive",
+      cut: false
     }
   }
   const reset = pick(faults, "ResetAfterEnd") !== undefined
@@ -275,6 +278,7 @@ const respond = (request: Request, given: Answer, faults: ReadonlyArray<Fault>, 
     terminated: cut === undefined && chunked?.unterminated !== true,
     stallAfter: pick(faults, "Stall")?.after ?? Number.POSITIVE_INFINITY,
     pace: pick(faults, "Trickle"),
+    cut: cut !== undefined,
     ending: cut?._tag === "Cut" ? cut.how : reset ? "reset" : closes ? "fin" : "keepAlive"
   }
 }
