@@ -16,6 +16,7 @@ import * as Environment from "./environment.js"
 import * as NodeHasher from "./NodeHasher.js"
 import * as NodeHost from "./NodeHost.js"
 import * as NodeHttpClient from "./NodeHttpClient.js"
+import { layerRegistry } from "./registryFiles.js"
 
 /**
  * The reference's constructor arguments, and everything else an `ImageManager` can be told.
@@ -131,7 +132,7 @@ export const layerConfig = (
   Layer.unwrapEffect(
     Effect.map(Config.unwrap(options), ({ registryFiles = [], ...settings }) =>
       layerWithoutRegistry(settings).pipe(
-        Layer.provide(Environment.layerRegistry(registryFiles)),
+        Layer.provide(layerRegistry(registryFiles)),
         Layer.provide(NodeFileSystem.layer)
       )
     )

@@ -3,8 +3,8 @@ import { stripVTControlCharacters } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Arbitrary from "effect/Arbitrary"
 import * as FastCheck from "effect/FastCheck"
-import * as Output from "../../src/node/cli/output.js"
 import * as Progress from "../../src/node/cli/progress.js"
+import * as Text from "../../src/node/cli/text.js"
 import { Event } from "../../src/Progress.js"
 
 const url = "https://mirror.example.com/images/rootfs.ext4"
@@ -24,7 +24,7 @@ const downloading = (
   ...more
 })
 
-const after = (...events: ReadonlyArray<Event>): Progress.State =>
+const fold = (...events: ReadonlyArray<Event>): Progress.State =>
   events.reduce((state, event) => Progress.update(state, event, 1000), Progress.initial)
 
 const style = { columns: 80, rows: 24, colour: false, unicode: true }
@@ -32,22 +32,22 @@ const draw = (state: Progress.State, columns = 80, rows = 24) => Progress.draw(s
 
 describe("bars", () => {
   it("a line has percent, bytes, rate, time left and the host in use", () => {
-    const [line = "", ...rest] = draw(after({ _tag: "Checking", image: "hello" }, downloading(22_500_000)))
+    const [line = "", ...rest] = draw(fold({ _tag: "Checking", image: "hello" }, downloading(22_500_000)))
     assert.deepStrictEqual(rest, [])
     assert.match(line, /^hello rootfs {2}━+─+ +45% +22\.5\/50\.0 MB +3\.2 MB\/s +0:09 {2}mirror.*com$/)
   })
 
   it("at 40 columns it takes two lines, with the same facts", () => {
-    const lines = draw(after(downloading(22_500_000)), 40)
+    const lines = draw(fold(downloading(22_500_000)), 40)
     assert.strictEqual(lines.length, 2)
     assert.match(lines[0] ?? "", /^hello rootfs {2}━+─+ +45%$/)
     assert.match(lines[1] ?? "", /^ {2}22\.5\/50\.0 MB 3\.2 MB\/s 0:09 m.*m$/)
   })
 
   it("only what is complete is 100 %", () => {
-    assert.include(draw(after(downloading(49_999_999)))[0] ?? "", " 99%")
-    assert.include(draw(after(downloading(50_000_000)))[0] ?? "", "100%")
-    assert.include(draw(after(downloading(50_000_000), { _tag: "Verifying", ...about }))[0] ?? "", "verifying")
+    assert.include(draw(fold(downloading(49_999_999)))[0] ?? "", " 99%")
+    assert.include(draw(fold(downloading(50_000_000)))[0] ?? "", "100%")
+    assert.notInclude(draw(fold(downloading(50_000_000), { _tag: "Verifying", ...about }))[0] ?? "", "/s")
   })
 
   it("without a known length there is no percentage and no time left", () => {
@@ -59,42 +59,42 @@ describe("bars", () => {
       position: 5_000_000,
       bytesPerSecond: 1000
     }
-    const [line = ""] = draw(after(event))
+    const [line = ""] = draw(fold(event))
     assert.notInclude(line, "%")
     assert.notMatch(line, /\d:\d\d/)
     assert.match(line, /5\.0 MB +1\.0 kB\/s/)
   })
 
   it("a retry tells why, where and when", () => {
-    const state = after(downloading(1000), { _tag: "Retrying", ...about, url, detail: "HTTP 503", delayMillis: 1800 })
+    const state = fold(downloading(1000), { _tag: "Retrying", ...about, url, detail: "HTTP 503", delayMillis: 1800 })
     assert.deepStrictEqual(draw(state), ["hello rootfs  trying again in 2 s (mirror.example.com): HTTP 503"])
-    assert.strictEqual(draw(after(downloading(1000), { _tag: "Restarted", ...about }))[0]?.includes("  0%"), true)
+    assert.strictEqual(draw(fold(downloading(1000), { _tag: "Restarted", ...about }))[0]?.includes("  0%"), true)
   })
 
   it("an image that is waited for, or put into place, has a line", () => {
     const waiting: Event = { _tag: "Waiting", image: "hello", pid: 7, hostname: "build-1" }
-    assert.deepStrictEqual(draw(after(waiting)), ["hello  waiting for process 7 on build-1"])
-    assert.deepStrictEqual(draw(after({ _tag: "Committing", image: "hello" })), ["hello  putting into place"])
+    assert.deepStrictEqual(draw(fold(waiting)), ["hello  waiting for process 7 on build-1"])
+    assert.deepStrictEqual(draw(fold({ _tag: "Committing", image: "hello" })), ["hello  putting into place"])
   })
 
   it("an image that is done, or failed, has none", () => {
-    assert.deepStrictEqual(draw(after(downloading(1), { _tag: "Done", image: "hello" })), [])
+    assert.deepStrictEqual(draw(fold(downloading(1), { _tag: "Done", image: "hello" })), [])
     assert.deepStrictEqual(
-      draw(after(downloading(1), { _tag: "Failed", image: "hello", reason: "Offline", message: "" })),
+      draw(fold(downloading(1), { _tag: "Failed", image: "hello", reason: "Offline", message: "" })),
       []
     )
   })
 
   it("what does not fit the height is counted, and what moves comes first", () => {
     const many = Array.from({ length: 30 }, (_, n) => downloading(n < 20 ? 50_000_000 : 1, { image: `image-${n}` }))
-    const lines = draw(after(...many), 80, 12)
+    const lines = draw(fold(...many), 80, 12)
     assert.strictEqual(lines.length, 10)
     assert.match(lines[0] ?? "", /^image-20 rootfs/)
     assert.strictEqual(lines[9], "… and 21 more")
   })
 
   it("text from outside cannot command the terminal", () => {
-    const state = after({ _tag: "Retrying", ...about, url, detail: "\u001b[2Jgone\nnext", delayMillis: 0 })
+    const state = fold({ _tag: "Retrying", ...about, url, detail: "\u001b[2Jgone\nnext", delayMillis: 0 })
     assert.strictEqual(draw(state).join("\n").includes("\u001b"), false)
     assert.strictEqual(draw(state).length, 1)
   })
@@ -107,11 +107,11 @@ describe("bars", () => {
     })
     FastCheck.assert(
       FastCheck.property(events, size, FastCheck.boolean(), FastCheck.boolean(), (given, of, colour, unicode) => {
-        const lines = Progress.draw(after(...given), { ...of, colour, unicode }, 1000)
+        const lines = Progress.draw(fold(...given), { ...of, colour, unicode }, 1000)
         assert.isBelow(lines.length, of.rows)
         for (const line of lines) {
           assert.isBelow(stripVTControlCharacters(line).length, of.columns)
-          assert.notMatch(stripVTControlCharacters(line), /[\n\r\u001b]/)
+          assert.strictEqual(Text.plain(stripVTControlCharacters(line)), stripVTControlCharacters(line).trim())
         }
       })
     )
@@ -119,7 +119,7 @@ describe("bars", () => {
 })
 
 describe("lines, where there are no bars", () => {
-  const line = (event: Event, last?: number, now = 1000) => Progress.lineFor(after(downloading(1)), event, now, last)
+  const line = (event: Event, last?: number, now = 1000) => Progress.lineFor(fold(downloading(1)), event, now, last)
 
   it("tell of the start, and of how far it is once in ten seconds", () => {
     assert.strictEqual(line(downloading(0)), "hello rootfs: downloading 50.0 MB from mirror.example.com")
@@ -155,7 +155,7 @@ describe("lines, where there are no bars", () => {
 
 describe("sizes and times", () => {
   it("are short, and never of four digits before the point", () => {
-    assert.deepStrictEqual([0, 999, 1000, 999_949, 999_950, 12_345_678, 999_950_000, 5e12].map(Output.bytes), [
+    assert.deepStrictEqual([0, 999, 1000, 999_949, 999_950, 12_345_678, 999_950_000, 5e12].map(Text.bytes), [
       "0 B",
       "999 B",
       "1.0 kB",
@@ -165,7 +165,7 @@ describe("sizes and times", () => {
       "1.0 GB",
       "5.0 TB"
     ])
-    assert.strictEqual(Output.bytesOf(500, 2_000_000), "0.0/2.0 MB")
-    assert.deepStrictEqual([0, 59.6, 3599, 3661].map(Output.duration), ["0:00", "1:00", "59:59", "1:01:01"])
+    assert.strictEqual(Text.bytesOf(500, 2_000_000), "0.0/2.0 MB")
+    assert.deepStrictEqual([0, 59.6, 3599, 3661].map(Text.duration), ["0:00", "1:00", "59:59", "1:01:01"])
   })
 })

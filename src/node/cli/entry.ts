@@ -1,0 +1,23 @@
+#!/usr/bin/env node
+// Where Node.js starts: the shortest way for the shortest command, and the whole program for all others.
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Spec from "./commands.js"
+import { parse } from "./parse.js"
+import * as Quick from "./quick.js"
+
+const asked = Option.getRight(parse(process.argv.slice(2)))
+
+const quick =
+  Option.isSome(asked) && asked.value._tag === "Run" && asked.value.command === Spec.list && !asked.value.flags.json
+    ? Quick.list(asked.value.flags)
+    : Effect.succeedNone
+
+Option.match(await Effect.runPromise(quick), {
+  onNone: () => import("./main.js"),
+  onSome: (text) => {
+    // A reader who has left, as in `| head`, is no error.
+    process.stdout.on("error", () => process.exit(0))
+    process.stdout.write(text)
+  }
+})

@@ -1,0 +1,160 @@
+// Every failure as two lines a person can act on, and an exit code a script can.
+import * as Cause from "effect/Cause"
+import * as ConfigError from "effect/ConfigError"
+import * as Data from "effect/Data"
+import * as Option from "effect/Option"
+import { ImageError, type Reason, ValueError } from "../../ImageError.js"
+import { programName } from "./commands.js"
+import type * as Output from "./output.js"
+import { UsageError } from "./parse.js"
+
+/** The answer to a question is no. */
+export class No extends Data.TaggedError("No")<{ readonly message: string; readonly hint: string }> {}
+
+export type Failure = typeof Output.Failure.Type
+
+const exitCodes: { readonly [K in Reason]: number } = {
+  UnknownImage: 3,
+  DownloadFailed: 4,
+  UnexpectedContent: 4,
+  ChecksumMismatch: 5,
+  StorageFailed: 6,
+  NoSpace: 6,
+  Offline: 7
+}
+
+export const no = 1
+export const usage = 2
+export const mismatch = exitCodes.ChecksumMismatch
+
+const again = "Run the command again"
+
+const hintOf = (error: ImageError): string => {
+  switch (error.reason) {
+    case "UnknownImage":
+      return `Run \`${programName} list\` to see what there is, or name another registry file with --registry FILE.`
+    case "DownloadFailed":
+      switch (error.status) {
+        case 401:
+        case 403:
+          return "The server wants credentials, or refuses them: check the URL and the headers in the registry."
+        case 404:
+        case 410:
+          return "The file is not there any more: check the URL in the registry, or add a mirror."
+        case undefined:
+          return `Check the network and the proxy settings (HTTPS_PROXY, NO_PROXY). ${again}: it goes on where it stopped.`
+        default:
+          return `The server has a problem: wait a little. ${again}: it goes on where it stopped.`
+      }
+    case "UnexpectedContent":
+      return "Open the URL in a browser: a login page, an error page or another file may be answering there."
+    case "ChecksumMismatch":
+      return "Do not use that file. Compare the sha256 in the registry with the one its publisher tells."
+    case "StorageFailed":
+      return "Check that the path can be read and written, or choose another directory with --cache-dir DIR."
+    case "NoSpace":
+      return "Free some space there, or choose another directory with --cache-dir DIR."
+    case "Offline":
+      return `${again} without --offline (or with SMOLVM_OFFLINE unset) to download it.`
+  }
+}
+
+const usageHint = (error: UsageError) =>
+  `Run \`${[programName, ...(error.command?.words ?? []), "--help"].join(" ")}\` to see how it goes.`
+
+const problemsHint = (error: ValueError) => {
+  const file = /^registry file (.*)$/.exec(error.field)?.[1]
+  if (file !== undefined) return `Correct the file; \`${programName} registry check ${file}\` lists all its problems.`
+  return error.field === "name"
+    ? `Run \`${programName} list\` to see the names of all images.`
+    : `Correct it; \`${programName} --help\` tells where settings come from.`
+}
+
+/** One line of a message that may have several. */
+const firstLine = (message: string) => message.split("\n")[0] ?? ""
+
+const valueMessage = (error: ValueError) => {
+  const [first, ...others] = error.problems
+  const where = first.path === "" ? "" : `${first.path}: `
+  const more = others.length === 0 ? "" : ` (and ${others.length} more)`
+  return `Invalid ${error.field}: ${where}${first.message}${more}`
+}
+
+const imageMessage = (error: ImageError) => {
+  const failures = error.failures?.length ?? 0
+  return firstLine(error.message) + (failures > 1 ? ` (${failures} sources failed; --verbose tells of each)` : "")
+}
+
+const invalidSettings = (error: ConfigError.ConfigError): string =>
+  ConfigError.reduceWithContext(error, undefined, {
+    andCase: (_, left) => left,
+    orCase: (_, left) => left,
+    invalidDataCase: (_, path, message) => `The setting ${path.join(".")} ${message}.`,
+    missingDataCase: (_, path) => `The setting ${path.join(".")} is missing.`,
+    sourceUnavailableCase: (_, path) => `The setting ${path.join(".")} cannot be read.`,
+    unsupportedCase: (_, path) => `The setting ${path.join(".")} cannot be read.`
+  })
+
+export type Expected = ImageError | ValueError | ConfigError.ConfigError | UsageError | No
+
+/** What an error says, and what to do about it. */
+export const describe = (error: Expected): Failure => {
+  if (error instanceof ImageError) {
+    return {
+      ...(error.image === undefined ? {} : { image: error.image }),
+      reason: error.reason,
+      message: imageMessage(error),
+      hint: hintOf(error),
+      exitCode: exitCodes[error.reason]
+    }
+  }
+  if (error instanceof ValueError) {
+    return { reason: "ValueError", message: valueMessage(error), hint: problemsHint(error), exitCode: usage }
+  }
+  if (error instanceof UsageError) {
+    return { reason: "UsageError", message: error.message, hint: usageHint(error), exitCode: usage }
+  }
+  if (error instanceof No) return { reason: "No", message: error.message, hint: error.hint, exitCode: no }
+  return {
+    reason: "ConfigError",
+    message: invalidSettings(error),
+    hint: `Correct or unset it; \`${programName} --help\` lists all settings.`,
+    exitCode: usage
+  }
+}
+
+/** What else `--verbose` tells: the sources that failed and the chain of causes, a line each. */
+export const details = (error: Expected): ReadonlyArray<string> => {
+  const lines = "message" in error && typeof error.message === "string" ? error.message.split("\n").slice(1) : []
+  let cause = error instanceof ImageError ? error.cause : undefined
+  while (cause instanceof Error) {
+    const code = "code" in cause && typeof cause.code === "string" ? ` [${cause.code}]` : ""
+    lines.push(`  caused by ${cause.name}: ${cause.message}${code}`)
+    cause = cause.cause
+  }
+  return lines
+}
+
+/** A failure that no command foresees. */
+export const bug = (cause: Cause.Cause<unknown>): Failure => {
+  const squashed = Cause.squash(cause)
+  return {
+    reason: "Bug",
+    message: `Internal error: ${firstLine(squashed instanceof Error ? squashed.message : String(squashed))}`,
+    hint: "This is a bug. Please report it with what --verbose adds.",
+    exitCode: 70
+  }
+}
+
+const isExpected = (error: unknown): error is Expected =>
+  error instanceof ImageError ||
+  error instanceof ValueError ||
+  error instanceof UsageError ||
+  error instanceof No ||
+  ConfigError.isConfigError(error)
+
+/** The expected error in a cause: a failure, or a `ValueError` that a lazily built layer could only die of. */
+export const expected = (cause: Cause.Cause<unknown>): Option.Option<Expected> =>
+  Option.orElse(Option.filter(Cause.failureOption(cause), isExpected), () =>
+    Option.filter(Cause.dieOption(cause), isExpected)
+  )
