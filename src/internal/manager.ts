@@ -136,9 +136,11 @@ export const make = Effect.fnUntraced(function* (
       if (Option.isSome(found)) {
         yield* progress.tell(() => ({ _tag: "Hit", image }))
         yield* Metric.increment(Telemetry.hits)
+        yield* Effect.annotateCurrentSpan("smolvm_images.outcome", "hit")
         return found.value
       }
       yield* Metric.increment(Telemetry.misses)
+      yield* Effect.annotateCurrentSpan("smolvm_images.outcome", "fetched")
       const { joined, outcome } = yield* fetchOnce(image, source)
       if (Option.isSome(outcome)) yield* outcome.value
       return joined ? yield* provide(image, source) : cache

@@ -379,6 +379,28 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
     )
   }
 
+  if (begin("command line")) {
+    const runs = await alternate(
+      [
+        { name: "list", run: () => node([join(library, "dist", "cli.js"), "list"]) },
+        { name: "node -e 0", run: () => node(["-e", "0"]) }
+      ],
+      pairs
+    )
+    const [list, nothing] = ["list", "node -e 0"].map((name) => medianOf(of(runs, name), whole))
+    add(
+      judge({
+        what: "whole process: smolvm-images list",
+        peer: "node -e 0",
+        unit: "ms",
+        ours: list ?? Number.NaN,
+        theirs: nothing ?? Number.NaN,
+        ratio: (list ?? Number.NaN) / (nothing ?? Number.NaN),
+        bar: { is: "at most", ratio: 3 }
+      })
+    )
+  }
+
   if (!quick && begin("growth")) {
     const held: Array<{ readonly mebibytes: number; readonly mine: number; readonly theirs: number }> = []
     for (const mebibytes of [64, 256, 1024, 4096]) {

@@ -77,6 +77,10 @@ describe("telemetry", () => {
         ]
       ])
       assert.deepStrictEqual(treeOf(hit), [["ImageManager.ensureImage", ["ImageManager.lookup"]]])
+      const outcomeOf = (spans: ReadonlyArray<ReadableSpan>) =>
+        spans.find(({ name }) => name === "ImageManager.ensureImage")?.attributes["smolvm_images.outcome"]
+      assert.strictEqual(outcomeOf(miss), "fetched")
+      assert.strictEqual(outcomeOf(hit), "hit")
       const attempts = miss.filter(({ name }) => name === "ImageManager.attempt")
       assert.isTrue(attempts.every(({ attributes }) => attributes["server.address"] === host))
       assert.isTrue(attempts.every(({ attributes }) => attributes["http.request.method"] === "GET"))
