@@ -72,7 +72,7 @@ try {
     await mkdir(out, { recursive: true })
     await writeFile(
       join(out, "results.json"),
-      `${JSON.stringify({ machine, settings, rows, cold: samples }, null, 1)}\n`
+      `${JSON.stringify({ machine, settings: { ...settings, library: undefined }, rows, cold: samples }, null, 1)}\n`
     )
     const load = Math.max(loadBefore[0] ?? 0, loadavg()[0] ?? 0)
     const busy = load > 2 * machine.cores ? ` (a busy machine: load ${load.toFixed(0)})` : ""
