@@ -7,7 +7,7 @@ import { Hasher } from "../Hasher.js"
 import { Host, type Stamp } from "../Host.js"
 import { ImageError } from "../ImageError.js"
 import type { Verification } from "../ImageManager.js"
-import type { ImageFile, ImageSource } from "../ImageSource.js"
+import type { Asset, ImageFile, ImageSource } from "../ImageSource.js"
 import { LocalImage } from "../LocalImage.js"
 import type { Sha256 } from "../Sha256.js"
 import * as Directories from "./directories.js"
@@ -122,11 +122,8 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
     if (expected !== undefined && asset.size !== undefined && size !== asset.size) {
       return { _tag: "Bad", file, expected, actual: `${size} bytes instead of ${asset.size}` }
     }
-    if (byStat && expected !== undefined && Option.exists(record, ({ sha256 }) => sha256 === expected)) {
-      const untouched = Option.exists(yield* host.stamp(file.path), (stamp) =>
-        Option.exists(record, isStampedAs(stamp))
-      )
-      if (untouched) return { _tag: "Good", file, expected }
+    if (byStat && expected !== undefined && isUntouched(asset, record, yield* host.stamp(file.path))) {
+      return { _tag: "Good", file, expected }
     }
     const { sha256, stamp } = yield* hash(file)
     if (expected !== undefined && sha256 !== expected) return { _tag: "Bad", file, expected, actual: sha256 }
@@ -149,9 +146,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
         Effect.zipWith(
           records.read(image, file.filename),
           host.stamp(fileOf(image, file).path),
-          (record, stamp) =>
-            Option.exists(record, ({ sha256 }) => sha256 === (file.asset.sha256 ?? sha256)) &&
-            Option.exists(stamp, (seen) => Option.exists(record, isStampedAs(seen))),
+          (record, stamp) => isUntouched(file.asset, record, stamp),
           { concurrent: true }
         ),
       { concurrency: "unbounded" }
@@ -265,8 +260,15 @@ const sameStamp = (one: Stamp) => (other: Stamp) =>
   one.ino === other.ino &&
   one.dev === other.dev
 
-const isStampedAs = (stamp: Stamp) => (record: Records.FileRecord) =>
-  record.stamp !== undefined && sameStamp(stamp)(record.stamp)
+/** The record is of the wanted digest, and of the file as it still is. */
+const isUntouched = (asset: Asset, record: Option.Option<Records.FileRecord>, stamp: Option.Option<Stamp>): boolean =>
+  Option.exists(
+    record,
+    (known) =>
+      known.sha256 === (asset.sha256 ?? known.sha256) &&
+      known.stamp !== undefined &&
+      Option.exists(stamp, sameStamp(known.stamp))
+  )
 
 /**
  * Two changes within one tick of the file system's clock leave the same times. So a stamp is worth something only if the
