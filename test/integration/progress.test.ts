@@ -8,7 +8,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { ImageManager, Progress } from "../../src/index.js"
 import { NodeImageManager } from "../../src/node/index.js"
-import { impatient, quietly, sha256, temporaryDirectory } from "../support/ensure.js"
+import { imageOn, impatient, quietly, temporaryDirectory } from "../support/ensure.js"
 import * as FaultServer from "../support/FaultServer.js"
 
 const { Fault } = FaultServer
@@ -21,12 +21,7 @@ const eventsOf = (faults: ReadonlyArray<FaultServer.Fault | FaultServer.Script>)
   Effect.gen(function* () {
     const server = yield* FaultServer.make
     const cacheDir = yield* temporaryDirectory
-    const registry = {
-      x: {
-        kernel: { url: server.serve("/kernel", kernel), sha256: sha256(kernel) },
-        rootfs: { url: server.serve("/rootfs", content, ...faults), sha256: sha256(content) }
-      }
-    }
+    const registry = imageOn(server, kernel, content, ...faults)
     const program = Effect.gen(function* () {
       const manager = yield* ImageManager.ImageManager
       const collecting = yield* manager.events.pipe(

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { ensure, sha256, temporaryDirectory } from "../support/ensure.js"
+import { ensure, imageOn, temporaryDirectory } from "../support/ensure.js"
 import * as FaultServer from "../support/FaultServer.js"
 
 const { Fault } = FaultServer
@@ -17,12 +17,7 @@ const fetch = (faults: ReadonlyArray<FaultServer.Fault>, options: { readonly con
   Effect.gen(function* () {
     const server = yield* FaultServer.make
     const cacheDir = yield* temporaryDirectory
-    const registry = {
-      x: {
-        kernel: { url: server.serve("/kernel", kernel), sha256: sha256(kernel) },
-        rootfs: { url: server.serve("/rootfs", content, ...faults), sha256: sha256(content) }
-      }
-    }
+    const registry = imageOn(server, kernel, content, ...faults)
     const result = yield* ensure({
       cacheDir,
       registry,

@@ -15,6 +15,7 @@ import {
   ensure,
   expectFailure,
   expectImage,
+  imageOn,
   impatient,
   quietly,
   readFile,
@@ -110,12 +111,7 @@ describe("resume", () => {
     Effect.gen(function* () {
       const server = yield* FaultServer.make
       const cacheDir = yield* temporaryDirectory
-      const registry = {
-        x: {
-          kernel: { url: server.serve("/kernel", kernel), sha256: sha256(kernel) },
-          rootfs: { url: server.serve("/rootfs", rootfs, ...faults), sha256: sha256(rootfs) }
-        }
-      }
+      const registry = imageOn(server, kernel, rootfs, ...faults)
       const result = yield* ensure({ cacheDir, registry })
       return { cacheDir, result, server, requests: server.requestsOf("/rootfs") }
     })

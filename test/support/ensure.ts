@@ -10,6 +10,7 @@ import * as Logger from "effect/Logger"
 import * as Schedule from "effect/Schedule"
 import { type ImageError, ImageManager, type LocalImage } from "../../src/index.js"
 import { NodeImageManager } from "../../src/node/index.js"
+import type * as FaultServer from "./FaultServer.js"
 
 export const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
@@ -46,6 +47,19 @@ export const writeFile = (path: string, bytes: Uint8Array): Effect.Effect<void> 
   Effect.flatMap(fileSystem, (fs) =>
     Effect.zipRight(fs.makeDirectory(join(path, ".."), { recursive: true }), fs.writeFile(path, bytes))
   ).pipe(Effect.orDie)
+
+/** A registry with image `x` on a fault server: a kernel that is always served well, and a rootfs that meets the faults. */
+export const imageOn = (
+  server: FaultServer.FaultServer,
+  kernel: Uint8Array,
+  rootfs: Uint8Array,
+  ...faults: ReadonlyArray<FaultServer.Fault | FaultServer.Script>
+) => ({
+  x: {
+    kernel: { url: server.serve("/kernel", kernel), sha256: sha256(kernel) },
+    rootfs: { url: server.serve("/rootfs", rootfs, ...faults), sha256: sha256(rootfs) }
+  }
+})
 
 /** Ensure image `x` with these options, and see that no temporary file is left, however it ends. */
 export const ensure = (
