@@ -33,7 +33,10 @@ export interface Digest {
 export class Hasher extends Context.Tag("smolvm-images/Hasher")<
   Hasher,
   {
-    /** Start a digest. What it holds is released with its Scope. */
-    readonly start: Effect.Effect<Digest, never, Scope.Scope>
+    /**
+     * Start a digest, of `size` bytes if that is known: where to compute it may depend on it, its result does not. What it
+     * holds is released with its Scope.
+     */
+    readonly start: (size?: number) => Effect.Effect<Digest, never, Scope.Scope>
   }
 >() {}

@@ -91,7 +91,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
       if (expected === undefined) {
         yield* Effect.logWarning(`${role} of image "${image}" has no pinned SHA-256: it is trusted on first use`)
       }
-      const staged = yield* Staging.make(subject, directory.file(role, asset.sha256))
+      const staged = yield* Staging.make(subject, directory.file(role, asset.sha256), asset.size)
       const client = borrowed(imageKey(image), options.client)
       const space = Space.make(options.host, subject, directories.root, staged, asset.size)
       const report = Report.make(progress, { image, asset: role })

@@ -7,9 +7,11 @@ import type { Sha256 } from "../Sha256.js"
 import { makeBuffer } from "./buffer.js"
 
 /** Small reads cost several times as much: 64 KiB at a time takes nine times as long as 4 MiB, 1 MiB a quarter longer. */
-const bufferSize = 4 * 1024 * 1024
+const bufferSize = 2 * 1024 * 1024
+/** One to read into, one being hashed, and one that waits to be. */
+const bufferCount = 3
 
-/** The digest of a whole file and how many bytes it had. The next buffer is read while the last one is hashed. */
+/** The digest of a whole file and how many bytes it had. It is read while it is hashed. */
 export const hashFile = (
   path: string
 ): Effect.Effect<{ readonly sha256: Sha256; readonly size: number }, PlatformError, FileSystem.FileSystem | Hasher> =>
@@ -19,22 +21,28 @@ export const hashFile = (
       const hasher = yield* Hasher
       const scope = yield* Effect.scope
       const file = yield* fs.open(path, { flag: "r" })
-      const digest = yield* hasher.start
-      // In the file's scope and uninterruptible: a read under way cannot be stopped, only awaited.
-      const read = (buffer: Uint8Array) => file.read(buffer).pipe(Effect.uninterruptible, Effect.forkIn(scope))
+      const digest = yield* hasher.start(Number((yield* file.stat).size))
+      let underWay: ReadonlyArray<{ readonly buffer: Uint8Array; readonly hashed: Fiber.Fiber<void> }> = []
+      const free = Effect.gen(function* () {
+        const [first, ...others] = underWay
+        if (first === undefined || underWay.length < bufferCount) return makeBuffer(bufferSize)
+        yield* Fiber.join(first.hashed)
+        underWay = others
+        return first.buffer
+      })
 
-      let buffer = makeBuffer(bufferSize)
-      let spare = makeBuffer(bufferSize)
-      let size = 0
-      let reading = yield* read(buffer)
-      for (;;) {
-        const count = Number(yield* Fiber.join(reading))
-        if (count === 0) return { sha256: yield* digest.finish, size }
+      for (let size = 0; ; ) {
+        const buffer = yield* free
+        // Uninterruptible: neither a read nor a thread that reads memory can be stopped, only awaited.
+        const count = Number(yield* Effect.uninterruptible(file.read(buffer)))
+        if (count === 0) {
+          yield* Effect.forEach(underWay, ({ hashed }) => Fiber.join(hashed), { discard: true })
+          return { sha256: yield* digest.finish, size }
+        }
         size += count
-        const filled = buffer.subarray(0, count)
-        ;[buffer, spare] = [spare, buffer]
-        reading = yield* read(buffer)
-        yield* digest.update(filled)
+        const update = digest.update(buffer.subarray(0, count))
+        const hashed = yield* update.pipe(Effect.uninterruptible, Effect.forkIn(scope))
+        underWay = [...underWay, { buffer, hashed }]
       }
     })
   )

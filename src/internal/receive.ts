@@ -8,6 +8,7 @@ import type { AssetUrl } from "../AssetUrl.js"
 import type { HostService } from "../Host.js"
 import type { ImageError } from "../ImageError.js"
 import { type Body, limitOf, tooLong, validatorOf } from "./answer.js"
+import { giveBack } from "./buffer.js"
 import { AttemptFailure, revise } from "./failure.js"
 import { append, startOver, type Transfer } from "./held.js"
 import type { Opened } from "./request.js"
@@ -101,6 +102,7 @@ const drain = <E>(
       for (const bytes of Chunk.toReadonlyArray(chunk.value)) {
         meter.received += bytes.length
         yield* take(bytes)
+        giveBack(bytes)
       }
       if (enough({ bytes: meter.received, seconds: answered - began, waiting })) return
     }

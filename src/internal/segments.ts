@@ -4,6 +4,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { giveBack } from "./buffer.js"
 import { AttemptFailure } from "./failure.js"
 
 /** A part of a file: from `start` up to and without `end`. */
@@ -24,7 +25,9 @@ export interface SegmentOptions {
   readonly rate: number
 }
 
-/** A connection is the limit when nearly all the time goes by waiting for it ... */
+/** How long a connection is watched, in seconds: it begins slowly, and so does a busy machine. */
+const trial = 1
+/** It is the limit when nearly all of this goes by waiting for it ... */
 const waitingShare = 0.8
 /** ... and a fast one is not worth dividing: then the machine is the limit, in bytes per second. */
 const fastEnough = 100e6
@@ -43,7 +46,7 @@ export interface Pace {
 
 /** Whether more connections to the same source might bring the rest faster. */
 export const mayHelp = ({ bytes, seconds, waiting }: Pace, remaining: number): boolean =>
-  seconds >= 0.4 &&
+  seconds >= trial &&
   bytes >= 1024 * 1024 &&
   remaining >= worthwhile &&
   waiting / seconds >= waitingShare &&
@@ -107,6 +110,7 @@ const fill = Effect.fnUntraced(function* (options: SegmentOptions, segment: Segm
         if (filled + part.length > bytes.length) return Effect.fail(outOfBounds)
         bytes.set(part, filled)
         filled += part.length
+        giveBack(part)
       }
       return Effect.void
     })

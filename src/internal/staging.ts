@@ -8,16 +8,21 @@ import type { Sha256 } from "../Sha256.js"
 import { makeBuffer } from "./buffer.js"
 import { orStorageFailed, type Subject } from "./failure.js"
 import { hashFile } from "./hashFile.js"
+import * as Ring from "./ring.js"
 
-/**
- * Bytes are collected to buffers of this size before they are hashed and written: a write per network chunk (64 KiB)
- * costs several times as much.
- */
-const bufferSize = 1024 * 1024
+const MiB = 1024 * 1024
 /** Enough that neither the network nor the disk nor the hash waits for a hiccup of another one. */
-const bufferCount = 3
+const ringSize = 4 * MiB
+/** How much is hashed and written at least at a time: a write for each 64 KiB of the network costs several times as much. */
+const portion = MiB
+/**
+ * And at most written at a time. Linux takes larger pages for larger writes, and a large page more likely is memory that
+ * was not in use lately, which a virtual machine first has to get from its host: writes of 1 MiB took up to seven times as
+ * long as these. Smaller ones take longer again, for their number.
+ */
+const largestWrite = 256 * 1024
 /** What has been written is made durable from time to time, beside the transfer, so that little is left for the end. */
-const syncStep = 32 * 1024 * 1024
+const syncStep = 32 * MiB
 
 /** A file under construction in the staging directory, hashed while it is written. */
 export interface Staged {
@@ -40,11 +45,10 @@ export interface Staged {
 }
 
 /**
- * Open a file for staging: a new one, or the part that a killed process left there, which is hashed and gone on with. Two
- * buffers take turns: while one is hashed and written in the background, the other takes what the network delivers. The
- * file is closed with the Scope, after the last write has ended.
+ * Open a file for staging: a new one, or the part that a killed process left there, which is hashed and gone on with. What the
+ * network delivers is hashed and written in the background. `size` is that of the whole file, if it is known. The file is closed with the Scope, after the last write has ended.
  */
-export const make = Effect.fnUntraced(function* (subject: Subject, path: string) {
+export const make = Effect.fnUntraced(function* (subject: Subject, path: string, size: number | undefined) {
   const context = yield* Effect.context<FileSystem.FileSystem | Hasher>()
   const fs = yield* FileSystem.FileSystem
   const hasher = yield* Hasher
@@ -53,63 +57,41 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string)
 
   const inherited = yield* storage(fs.exists(path))
   let file = yield* fs.open(path, { flag: inherited ? "r+" : "wx" }).pipe(storage)
-  let digest: Digest = yield* hasher.start
+  let digest: Digest = yield* hasher.start(size)
   let adopted: Sha256 | undefined
-  let filling: Uint8Array = makeBuffer(bufferSize)
-  let filled = 0
-  let flushed = 0
-  let unsynced = 0
+  /** How many bytes of the file did not come through the ring; less than nothing when some that did were thrown away. */
+  let others = 0
+  let written = 0
+  let synced = 0
   let syncing: Fiber.Fiber<void, ImageError> = Fiber.void
-  /** The buffers on their way, in order, each with what takes it there. */
-  let writes: ReadonlyArray<{ readonly buffer: Uint8Array; readonly done: Fiber.Fiber<void, ImageError> }> = []
 
   /** One at a time; a failure shows when the next one begins, or at the end. */
   const syncSoon = Effect.gen(function* () {
     yield* Fiber.join(syncing)
     syncing = yield* storage(file.sync).pipe(Effect.uninterruptible, Effect.forkIn(scope))
   })
-
-  const flush = Effect.suspend(() => {
-    if (filled === 0) return Effect.void // File.writeAll fails on an empty buffer
-    const full = filling.subarray(0, filled)
-    const store = Effect.all([storage(file.writeAll(full)), digest.update(full)], { concurrency: 2, discard: true })
-    return Effect.gen(function* () {
-      const last = writes.at(-1)
-      // In the file's scope and uninterruptible: a write under way cannot be stopped, only awaited.
-      const done = yield* (last === undefined ? store : Effect.zipRight(Fiber.join(last.done), store)).pipe(
-        Effect.uninterruptible,
-        Effect.forkIn(scope)
-      )
-      writes = [...writes, { buffer: filling, done }]
-      flushed += filled
-      unsynced += filled
-      filled = 0
-      const [first] = writes
-      if (first === undefined || writes.length < bufferCount) {
-        filling = makeBuffer(bufferSize)
-      } else {
-        yield* Fiber.join(first.done)
-        writes = writes.slice(1)
-        filling = first.buffer
-      }
-      if (unsynced < syncStep) return
-      unsynced = 0
-      yield* syncSoon
-    }).pipe(Effect.uninterruptible)
-  })
-
-  const append = (chunk: Uint8Array): Effect.Effect<void, ImageError> => {
-    const taken = Math.min(chunk.length, bufferSize - filled)
-    filling.set(taken === chunk.length ? chunk : chunk.subarray(0, taken), filled)
-    filled += taken
-    if (filled < bufferSize) return Effect.void
-    return taken === chunk.length
-      ? flush
-      : Effect.zipRight(
-          flush,
-          Effect.suspend(() => append(chunk.subarray(taken)))
-        )
+  const write = (bytes: Uint8Array): Effect.Effect<void, ImageError> => {
+    const piece = bytes.subarray(0, largestWrite)
+    return Effect.zipRight(
+      storage(file.writeAll(piece)),
+      Effect.suspend(() => {
+        written += piece.length
+        return piece.length === bytes.length ? Effect.void : write(bytes.subarray(piece.length))
+      })
+    )
   }
+  const writeAndSync = (bytes: Uint8Array): Effect.Effect<void, ImageError> =>
+    Effect.zipRight(
+      write(bytes),
+      Effect.suspend(() => {
+        if (written - synced < syncStep) return Effect.void
+        synced = written
+        return syncSoon
+      })
+    )
+  const { filled, put, settle } = yield* Ring.make<ImageError>({ size: ringSize, portion }, writeAndSync, (bytes) =>
+    digest.update(bytes)
+  )
 
   const adopt = Effect.fnUntraced(function* (place: (to: string) => Effect.Effect<boolean>) {
     const clone = `${path}.clone`
@@ -118,44 +100,39 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string)
     yield* storage(fs.chmod(clone, mode & 0o777))
     yield* storage(fs.rename(clone, path))
     file = yield* fs.open(path, { flag: "r+" }).pipe(storage, Scope.extend(scope))
-    const { sha256, size } = yield* storage(Effect.provide(hashFile(path), context))
-    adopted = sha256
-    flushed = size
+    const whole = yield* storage(Effect.provide(hashFile(path), context))
+    adopted = whole.sha256
+    others = whole.size - filled()
     return true
   })
 
   /** Hash what is in the file already, and go on behind it. */
   const inherit = Effect.gen(function* () {
+    const buffer = makeBuffer(MiB)
     for (;;) {
-      const count = Number(yield* file.read(filling).pipe(storage, Effect.uninterruptible))
+      const count = Number(yield* file.read(buffer).pipe(storage, Effect.uninterruptible))
       if (count === 0) return
-      yield* digest.update(filling.subarray(0, count))
-      flushed += count
+      yield* digest.update(buffer.subarray(0, count))
+      others += count
     }
-  })
-
-  const settle = Effect.suspend(() => {
-    const last = writes.at(-1)
-    return last === undefined ? Effect.void : Fiber.join(last.done)
   })
 
   if (inherited) yield* inherit
   const staged: Staged = {
     path,
-    position: () => flushed + filled,
-    append: (chunk) => Effect.suspend(() => append(chunk)),
+    position: () => others + filled(),
+    append: put,
     adopt,
     restart: Effect.gen(function* () {
       yield* settle
       yield* storage(file.truncate(0))
       yield* storage(file.seek(0, "start"))
-      digest = yield* Scope.extend(hasher.start, scope)
+      digest = yield* Scope.extend(hasher.start(size), scope)
       adopted = undefined
-      filled = 0
-      flushed = 0
+      others = -filled()
     }).pipe(Effect.uninterruptible),
     digest: Effect.zipRight(
-      Effect.zipRight(flush, settle),
+      settle,
       Effect.suspend(() => (adopted === undefined ? digest.finish : Effect.succeed(adopted)))
     ),
     sync: Effect.suspend(() => Fiber.join(syncing)).pipe(Effect.zipRight(storage(file.sync)), Effect.uninterruptible)

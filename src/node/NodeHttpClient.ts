@@ -6,15 +6,21 @@
 import { X509Certificate } from "node:crypto"
 import { readFileSync } from "node:fs"
 import type { OnReadOpts, Socket } from "node:net"
+import { Readable } from "node:stream"
 import * as tls from "node:tls"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
-import type { HttpClient } from "@effect/platform/HttpClient"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as HttpClientError from "@effect/platform/HttpClientError"
+import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
 import * as PlatformClient from "@effect/platform-node/NodeHttpClient"
 import * as Undici from "@effect/platform-node/Undici"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
 import { ValueError } from "../ImageError.js"
+import { makeSlabs } from "../internal/buffer.js"
+import { fromBody } from "./undiciBody.js"
 import { guardedPool } from "./undiciGuard.js"
 
 /**
@@ -38,20 +44,12 @@ const smallestRead = 64 * 1024
  * Reads go into slabs, so that one takes all that the socket holds: Node.js itself allocates 64 KiB for each read, and every
  * chunk costs the same on its way, be it small or large.
  */
-const slabs = (): OnReadOpts => {
-  let slab = Buffer.allocUnsafeSlow(slabSize)
-  let used = 0
+const onread = (): OnReadOpts => {
+  const { free, take } = makeSlabs(slabSize, smallestRead)
   return {
-    buffer: () => {
-      if (slabSize - used < smallestRead) {
-        slab = Buffer.allocUnsafeSlow(slabSize)
-        used = 0
-      }
-      return slab.subarray(used)
-    },
-    callback(this: Socket, count: number, buffer: Uint8Array) {
-      used += count
-      return this.push(buffer.subarray(0, count))
+    buffer: free,
+    callback(this: Socket, count: number) {
+      return this.push(take(count))
     }
   }
 }
@@ -64,16 +62,30 @@ const slabs = (): OnReadOpts => {
  * @since 0.1.0
  * @category layers
  */
-export const layer = (options: Options = {}): Layer.Layer<HttpClient, ValueError> =>
-  "bun" in process.versions
-    ? layerBun(options)
-    : Layer.provide(
-        PlatformClient.layerUndiciWithoutDispatcher,
-        Layer.scoped(PlatformClient.Dispatcher, makeDispatcher(options))
-      )
+export const layer = (options: Options = {}): Layer.Layer<HttpClient.HttpClient, ValueError> =>
+  "bun" in process.versions ? layerBun(options) : Layer.unwrapScoped(Effect.map(makeDispatcher(options), layerOf))
+
+const layerOf = (dispatcher: Undici.Dispatcher): Layer.Layer<HttpClient.HttpClient> =>
+  HttpClient.layerMergedContext(
+    Effect.sync(() => HttpClient.transformResponse(PlatformClient.makeUndici(dispatcher), Effect.map(withPieces)))
+  )
+
+/** The response with another way to read its body. */
+const withPieces = (response: HttpClientResponse): HttpClientResponse => {
+  const body =
+    Predicate.hasProperty(response, "source") && Predicate.hasProperty(response.source, "body")
+      ? response.source.body
+      : undefined
+  if (!(body instanceof Readable)) return response
+  const stream = fromBody(
+    body,
+    (cause) => new HttpClientError.ResponseError({ request: response.request, response, reason: "Decode", cause })
+  )
+  return Object.create(response, { stream: { value: stream } })
+}
 
 /** Bun has a stub in place of undici. Its `fetch` honours the same proxies and bounds the time to connect by itself. */
-const layerBun = ({ extraCaCertificates }: Options): Layer.Layer<HttpClient, ValueError> =>
+const layerBun = ({ extraCaCertificates }: Options): Layer.Layer<HttpClient.HttpClient, ValueError> =>
   extraCaCertificates === undefined
     ? FetchHttpClient.layer
     : Layer.fail(wrong("extraCaCertificates", "is not supported on Bun: set NODE_EXTRA_CA_CERTS instead"))
@@ -94,7 +106,7 @@ const makeDispatcher = Effect.fnUntraced(function* ({ connectTimeout, extraCaCer
   const connector: Undici.buildConnector.connector = (target, callback) =>
     target.protocol === "https:"
       ? secureConnector(target, callback)
-      : Undici.buildConnector({ ...connect, onread: slabs() })(target, callback)
+      : Undici.buildConnector({ ...connect, onread: onread() })(target, callback)
   const agent = (field: string, proxies: { readonly httpProxy: string; readonly httpsProxy: string }) =>
     Effect.acquireRelease(
       Effect.try({

@@ -56,13 +56,14 @@ export const layer = (choice: Choice = digestOf): Layer.Layer<Hasher> =>
   Layer.succeed(
     Hasher,
     Hasher.of({
-      start: Effect.sync(() => {
-        const chunks: Array<Uint8Array> = []
-        return {
-          update: (chunk) => Effect.sync(() => void chunks.push(chunk.slice())), // the caller reuses its buffer
-          finish: Effect.sync(() => Sha256.make(typeof choice === "string" ? choice : choice(concat(chunks))))
-        }
-      })
+      start: () =>
+        Effect.sync(() => {
+          const chunks: Array<Uint8Array> = []
+          return {
+            update: (chunk) => Effect.sync(() => void chunks.push(chunk.slice())), // the caller reuses its buffer
+            finish: Effect.sync(() => Sha256.make(typeof choice === "string" ? choice : choice(concat(chunks))))
+          }
+        })
     })
   )
 

@@ -30,10 +30,11 @@ const setUp = (verification: ImageManager.Verification, host: Layer.Layer<never>
       Hasher.Hasher,
       Effect.map(Hasher.Hasher, ({ start }) =>
         Hasher.Hasher.of({
-          start: Effect.zipRight(
-            Ref.update(hashes, (count) => count + 1),
-            start
-          )
+          start: (size) =>
+            Effect.zipRight(
+              Ref.update(hashes, (count) => count + 1),
+              start(size)
+            )
         })
       )
     ).pipe(Layer.provide(NodeHasher.layer))

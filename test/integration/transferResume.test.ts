@@ -37,13 +37,14 @@ const countingHasher = () => {
     Hasher.Hasher,
     Effect.map(Hasher.Hasher, (hasher) =>
       Hasher.Hasher.of({
-        start: Effect.map(hasher.start, (digest) => ({
-          ...digest,
-          update: (chunk) => {
-            bytes += chunk.length
-            return digest.update(chunk)
-          }
-        }))
+        start: (size) =>
+          Effect.map(hasher.start(size), (digest) => ({
+            ...digest,
+            update: (chunk) => {
+              bytes += chunk.length
+              return digest.update(chunk)
+            }
+          }))
       })
     )
   ).pipe(Layer.provide(NodeHasher.layer))

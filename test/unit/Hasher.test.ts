@@ -11,7 +11,7 @@ const digestOf = (...chunks: ReadonlyArray<Uint8Array>) =>
   Effect.scoped(
     Effect.gen(function* () {
       const hasher = yield* Hasher.Hasher
-      const digest = yield* hasher.start
+      const digest = yield* hasher.start()
       for (const chunk of chunks) {
         const reused = chunk.slice()
         yield* digest.update(reused)
@@ -47,7 +47,7 @@ const contract = (name: string, layer: typeof NodeHasher.layer, expected: (conte
     it.scoped("keeps two digests under way apart", () =>
       Effect.gen(function* () {
         const hasher = yield* Hasher.Hasher
-        const [one, other] = yield* Effect.all([hasher.start, hasher.start])
+        const [one, other] = yield* Effect.all([hasher.start(), hasher.start()])
         yield* one.update(text("on"))
         yield* other.update(text("oth"))
         yield* one.update(text("e"))
@@ -69,6 +69,39 @@ describe("NodeHasher", () => {
       assert.strictEqual<string>(yield* digestOf(), empty)
       assert.strictEqual<string>(yield* digestOf(text("abc")), abc)
     }).pipe(Effect.provide(NodeHasher.layer))
+  )
+
+  const mebibyte = 1024 * 1024
+  it.effect.each(
+    // The size that is told, the size that it is: on the calling thread, on another one, and from one to the other.
+    [
+      [3, 3],
+      [41, 5],
+      [41, 42],
+      [3, 6],
+      [0, 1],
+      [undefined, 3],
+      [undefined, 4],
+      [undefined, 9]
+    ] as const
+  )("told %s MiB, fed %s MiB, in private and in shared memory", ([told, size]) =>
+    Effect.scoped(
+      Effect.gen(function* () {
+        const hasher = yield* Hasher.Hasher
+        const expected = createHash("sha256")
+        const digest = yield* hasher.start(told === undefined ? undefined : told * mebibyte)
+        for (const memory of [new ArrayBuffer(mebibyte), new SharedArrayBuffer(mebibyte)]) {
+          const bytes = new Uint8Array(memory)
+          for (let i = memory instanceof ArrayBuffer ? 0 : 1; i < size; i += 2) {
+            bytes.fill(i)
+            expected.update(bytes)
+            yield* digest.update(bytes)
+            bytes.fill(0xff) // it is the caller's again
+          }
+        }
+        assert.strictEqual<string>(yield* digest.finish, expected.digest("hex"))
+      })
+    ).pipe(Effect.provide(NodeHasher.layer))
   )
 })
 

@@ -289,12 +289,11 @@ export const imageManagerSuite = (
         const real = Context.get(world.services, Hasher.Hasher)
         const manager = yield* start(world, serveHello(world), {
           hasher: {
-            start: Effect.suspend(() =>
+            start: (size) =>
               Effect.zipRight(
                 Effect.sync(() => hashes++),
-                real.start
+                real.start(size)
               )
-            )
           },
           fault: ({ method }) => Effect.sync(() => void operations.push(method))
         })

@@ -1,0 +1,138 @@
+import type * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import { makeBuffer } from "./buffer.js"
+
+export interface RingOptions {
+  /** In bytes, a multiple of `portion`. */
+  readonly size: number
+  /** Consumers get whole multiples of this, at the end excepted: a call for every few bytes costs more than the bytes. */
+  readonly portion: number
+}
+
+/**
+ * Takes the next bytes, of one piece of the ring. It may read them until it has ended, and it is not interrupted: neither
+ * a write nor a thread that reads memory can be stopped, only awaited.
+ */
+export type Consumer<E> = (bytes: Uint8Array) => Effect.Effect<void, E>
+
+/** Memory between one producer and several consumers, each of which gets every byte, in order, at its own pace. */
+export interface Ring<E> {
+  /** Take the next bytes over, when there is room; they may be reused afterwards. Fails when a consumer has failed. */
+  readonly put: (bytes: Uint8Array) => Effect.Effect<void, E>
+  /** How many bytes have been taken over. */
+  readonly filled: () => number
+  /** Wait until the consumers have taken everything. */
+  readonly settle: Effect.Effect<void, E>
+}
+
+interface Lane<E> {
+  readonly consume: Consumer<E>
+  /** How many bytes it has taken. */
+  taken: number
+  /** What takes them, for as long as there are some. */
+  running: Fiber.Fiber<void, E> | undefined
+}
+
+const wordSize = 8
+
+/** The consumers run in the background, in the Scope. What they have not begun to take when it closes they never get. */
+export const make = Effect.fnUntraced(function* <E>(
+  { portion, size }: RingOptions,
+  ...consumers: ReadonlyArray<Consumer<E>>
+): Effect.fn.Return<Ring<E>, never, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const memory = makeBuffer(size + wordSize)
+  const lanes = consumers.map((consume): Lane<E> => ({ consume, taken: 0, running: undefined }))
+  const moved = Effect.unsafeMakeLatch()
+  let filled = 0
+  /** Where in the memory the ring begins. */
+  let origin = 0
+  let settling = false
+  let failure: Cause.Cause<E> | undefined
+
+  const takenByAll = () => Math.min(...lanes.map(({ taken }) => taken))
+  /** A piece of the ring, counted from the first byte ever: up to `length` bytes, no further than to its edge. */
+  const piece = (position: number, length: number) => {
+    const start = position % size
+    return memory.subarray(origin + start, origin + Math.min(size, start + length))
+  }
+  const next = ({ taken }: Lane<E>) => {
+    const waiting = filled - taken
+    return piece(taken, settling ? waiting : waiting - (waiting % portion))
+  }
+
+  const run = (lane: Lane<E>): Effect.Effect<void, E> =>
+    Effect.suspend(() => {
+      const bytes = next(lane)
+      if (bytes.length === 0) {
+        lane.running = undefined
+        return Effect.void
+      }
+      return Effect.zipRight(
+        Effect.uninterruptible(lane.consume(bytes)),
+        Effect.suspend(() => {
+          lane.taken += bytes.length
+          moved.unsafeOpen()
+          return run(lane)
+        })
+      )
+    })
+
+  const wake = (lane: Lane<E>): Effect.Effect<void> => {
+    if (lane.running !== undefined || next(lane).length === 0) return Effect.void
+    return Effect.interruptible(run(lane)).pipe(
+      Effect.tapErrorCause((cause) =>
+        Effect.sync(() => {
+          failure ??= cause
+          moved.unsafeOpen()
+        })
+      ),
+      Effect.forkIn(scope),
+      Effect.map((fiber) => {
+        lane.running = fiber
+      })
+    )
+  }
+  const wakeAll = Effect.uninterruptible(Effect.suspend(() => Effect.forEach(lanes, wake, { discard: true })))
+
+  /**
+   * V8 copies to shared memory by words, but five times slower by bytes where the two do not begin alike within a word. What
+   * comes from one connection goes on as it began.
+   */
+  const align = (bytes: Uint8Array) => {
+    if (filled === takenByAll()) origin = (bytes.byteOffset + wordSize - (filled % wordSize)) % wordSize
+  }
+
+  const put = (bytes: Uint8Array): Effect.Effect<void, E> =>
+    Effect.suspend(() => {
+      if (failure !== undefined) return Effect.failCause(failure)
+      align(bytes)
+      const free = piece(filled, size - (filled - takenByAll()))
+      if (free.length === 0) {
+        moved.unsafeClose()
+        return Effect.zipRight(moved.await, put(bytes))
+      }
+      const fits = bytes.length <= free.length
+      free.set(fits ? bytes : bytes.subarray(0, free.length))
+      filled += Math.min(bytes.length, free.length)
+      return fits ? wakeAll : Effect.zipRight(wakeAll, put(bytes.subarray(free.length)))
+    })
+
+  return {
+    put,
+    filled: () => filled,
+    settle: Effect.suspend(() => {
+      settling = true
+      return Effect.zipRight(
+        wakeAll,
+        Effect.suspend(() =>
+          Effect.forEach(lanes, ({ running }) => (running === undefined ? Effect.void : Fiber.join(running)), {
+            discard: true
+          })
+        )
+      )
+    }).pipe(Effect.ensuring(Effect.sync(() => (settling = false))))
+  }
+})
