@@ -26,7 +26,7 @@ export interface SegmentOptions {
 }
 
 /** How long a connection is watched, in seconds: it begins slowly, and so does a busy machine. */
-const trial = 1
+const trial = 0.7
 /** It is the limit when nearly all of this goes by waiting for it ... */
 const waitingShare = 0.8
 /** ... and a fast one is not worth dividing: then the machine is the limit, in bytes per second. */

@@ -11,7 +11,7 @@ import { has, prepare } from "./workplace.js"
 
 const { values: flags } = parseArgs({
   options: {
-    /** 192 MiB, 3 pairs, no growth table, nothing written. */
+    /** 3 pairs, no growth table, nothing written; fails when a ratio is twice beyond its bar, and again in a second run. */
     quick: { type: "boolean", default: false },
     pairs: { type: "string" },
     /** Sizes in MiB. */
@@ -36,8 +36,8 @@ const { library, only, quick } = flags
 const settings = {
   library: resolve(library),
   quick,
-  rootfs: number(flags.rootfs, quick ? 192 : 512),
-  kernel: number(flags.kernel, quick ? 12 : 32),
+  rootfs: number(flags.rootfs, 512),
+  kernel: number(flags.kernel, 32),
   pairs: number(flags.pairs, quick ? 3 : 7),
   wanted: (name: string) => new RegExp(only).test(name)
 }
@@ -49,9 +49,11 @@ if (absent.length > 0) say(`Absent peers: ${absent.join(", ")}`)
 
 const place = await prepare(settings.library)
 try {
-  const { panels, rows, samples } = await runAll(place, settings, (text) =>
-    process.stderr.write(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s  ${text}\n`)
-  )
+  const measureAll = () =>
+    runAll(place, settings, (text) =>
+      process.stderr.write(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s  ${text}\n`)
+    )
+  const { panels, rows, samples } = await measureAll()
   const machine = {
     date: new Date().toISOString().slice(0, 10),
     node: process.version,
@@ -84,7 +86,18 @@ try {
   for (const { bar, peer, ratio, what } of gross) {
     say(`More than twice beyond the bar: ${what} / ${peer}: ${ratio?.toFixed(2)}, bar ${bar?.ratio}`)
   }
-  process.exitCode = gross.length > 0 ? 1 : 0
+  if (gross.length > 0 && quick) {
+    say("Once more: a machine that does something else for a while makes such ratios, too.")
+    const again = (await measureAll()).rows
+    say(table(again))
+    const lasting = again.filter(
+      (row) => isGross(row) && gross.some(({ peer, what }) => peer === row.peer && what === row.what)
+    )
+    for (const { peer, what } of lasting) say(`Again more than twice beyond the bar: ${what} / ${peer}`)
+    process.exitCode = lasting.length > 0 ? 1 : 0
+  } else {
+    process.exitCode = gross.length > 0 ? 1 : 0
+  }
 } finally {
   await place.close()
 }
