@@ -31,7 +31,8 @@ export interface Options {
 /**
  * An undici client that honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (and their lower-case spellings, which come
  * first), with a bound on the time to connect. Plain http goes to a proxy as such, https through a tunnel. Fails with a
- * `ValueError` when an option or a proxy's URL is bad.
+ * `ValueError` when an option or a proxy's URL is bad. An `ImageManager` lets the memory of a body's chunks be used again when it
+ * has taken them: who listens to its bodies keeps copies.
  *
  * @since 0.1.0
  * @category layers
