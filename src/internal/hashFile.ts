@@ -11,10 +11,8 @@ import { makeBuffer } from "./buffer.js"
  * take nine times as long as 4 MiB, 1 MiB a quarter longer, and 8 MiB are 4 % better again.
  */
 const largestBuffer = 8 * 1024 * 1024
-/** One is read while the other one is hashed. */
-const bufferCount = 2
 
-/** The digest of a whole file and how many bytes it had. It is read while it is hashed. */
+/** The digest of a whole file and how many bytes it had. The next buffer is read while the last one is hashed. */
 export const hashFile = (
   path: string
 ): Effect.Effect<{ readonly sha256: Sha256; readonly size: number }, PlatformError, FileSystem.FileSystem | Hasher> =>
@@ -27,27 +25,21 @@ export const hashFile = (
       const expected = Number((yield* file.stat).size)
       const bufferSize = Math.max(1, Math.min(expected, largestBuffer))
       const digest = yield* hasher.start(expected)
-      let underWay: ReadonlyArray<{ readonly buffer: Uint8Array; readonly hashed: Fiber.Fiber<void> }> = []
-      const free = Effect.gen(function* () {
-        const [first, ...others] = underWay
-        if (first === undefined || underWay.length < bufferCount) return makeBuffer(bufferSize)
-        yield* Fiber.join(first.hashed)
-        underWay = others
-        return first.buffer
-      })
+      // In the file's scope and uninterruptible: a read under way cannot be stopped, only awaited.
+      const read = (buffer: Uint8Array) => file.read(buffer).pipe(Effect.uninterruptible, Effect.forkIn(scope))
 
-      for (let size = 0; ; ) {
-        const buffer = yield* free
-        // Uninterruptible: neither a read nor a thread that reads memory can be stopped, only awaited.
-        const count = Number(yield* Effect.uninterruptible(file.read(buffer)))
-        if (count === 0) {
-          yield* Effect.forEach(underWay, ({ hashed }) => Fiber.join(hashed), { discard: true })
-          return { sha256: yield* digest.finish, size }
-        }
+      let buffer = makeBuffer(bufferSize)
+      let spare = makeBuffer(bufferSize)
+      let size = 0
+      let reading = yield* read(buffer)
+      for (;;) {
+        const count = Number(yield* Fiber.join(reading))
+        if (count === 0) return { sha256: yield* digest.finish, size }
         size += count
-        const update = digest.update(buffer.subarray(0, count))
-        const hashed = yield* update.pipe(Effect.uninterruptible, Effect.forkIn(scope))
-        underWay = [...underWay, { buffer, hashed }]
+        const filled = buffer.subarray(0, count)
+        ;[buffer, spare] = [spare, buffer]
+        reading = yield* read(buffer)
+        yield* digest.update(filled)
       }
     })
   )

@@ -46,7 +46,8 @@ export interface Staged {
 
 /**
  * Open a file for staging: a new one, or the part that a killed process left there, which is hashed and gone on with. What the
- * network delivers is hashed and written in the background. `size` is that of the whole file, if it is known. The file is closed with the Scope, after the last write has ended.
+ * network delivers is hashed and written in the background. The file is closed with the Scope, after the last write has ended.
+ * `size` is that of the whole file, if it is known.
  */
 export const make = Effect.fnUntraced(function* (subject: Subject, path: string, size: number | undefined) {
   const context = yield* Effect.context<FileSystem.FileSystem | Hasher>()
@@ -61,8 +62,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
   let adopted: Sha256 | undefined
   /** How many bytes of the file did not come through the ring; less than nothing when some that did were thrown away. */
   let others = 0
-  let written = 0
-  let synced = 0
+  let unsynced = 0
   let syncing: Fiber.Fiber<void, ImageError> = Fiber.void
 
   /** One at a time; a failure shows when the next one begins, or at the end. */
@@ -75,21 +75,15 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
     return Effect.zipRight(
       storage(file.writeAll(piece)),
       Effect.suspend(() => {
-        written += piece.length
-        return piece.length === bytes.length ? Effect.void : write(bytes.subarray(piece.length))
-      })
-    )
-  }
-  const writeAndSync = (bytes: Uint8Array): Effect.Effect<void, ImageError> =>
-    Effect.zipRight(
-      write(bytes),
-      Effect.suspend(() => {
-        if (written - synced < syncStep) return Effect.void
-        synced = written
+        unsynced += piece.length
+        if (piece.length < bytes.length) return write(bytes.subarray(piece.length))
+        if (unsynced < syncStep) return Effect.void
+        unsynced = 0
         return syncSoon
       })
     )
-  const { filled, put, settle } = yield* Ring.make<ImageError>({ size: ringSize, portion }, writeAndSync, (bytes) =>
+  }
+  const { filled, put, settle } = yield* Ring.make<ImageError>({ size: ringSize, portion }, write, (bytes) =>
     digest.update(bytes)
   )
 

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { type Digest, Hasher } from "../Hasher.js"
+import { makeBuffer } from "../internal/buffer.js"
 import * as Sha256 from "../Sha256.js"
 
 const MiB = 1024 * 1024
@@ -111,8 +112,6 @@ const makeThreads: Effect.Effect<Threads, never, Scope.Scope> = Effect.gen(funct
 
 const isShared = ({ buffer }: Uint8Array): boolean => buffer instanceof SharedArrayBuffer
 
-const sharedBytes = (length: number): Uint8Array => new Uint8Array(new SharedArrayBuffer(length))
-
 /**
  * The `Hasher` of Node.js: OpenSSL's SHA-256, on the calling thread for what has at most 40 MiB, on other threads for what is
  * larger, or has over 4 MiB and came without its size. Chunks on a `SharedArrayBuffer` reach these threads without a copy.
@@ -131,7 +130,7 @@ export const layer: Layer.Layer<Hasher> = Layer.scoped(
       let copy: Uint8Array = new Uint8Array(0)
       const toShared = (chunk: Uint8Array): Uint8Array => {
         if (isShared(chunk)) return chunk
-        if (copy.length < chunk.length) copy = sharedBytes(chunk.length)
+        if (copy.length < chunk.length) copy = makeBuffer(chunk.length)
         copy.set(chunk)
         return copy.subarray(0, chunk.length)
       }
@@ -177,7 +176,7 @@ export const layer: Layer.Layer<Hasher> = Layer.scoped(
                 Effect.flatMap((thread) => decide(thread).update(chunk))
               )
             }
-            const own = sharedBytes(chunk.length)
+            const own = makeBuffer(chunk.length)
             own.set(chunk)
             held = [...held, own]
             return Effect.void
