@@ -1,5 +1,4 @@
 // What is measured: each case gives rows of the table.
-import { readFileSync } from "node:fs"
 import { rm, utimes, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { alternate, measured, medianOf, node, type Sample, type Side, shell, spreadOf } from "./measure.js"
@@ -38,9 +37,6 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
   const panels: Array<Panel> = []
   const cache = join(place.directory, "cache")
   const elsewhere = join(place.directory, "elsewhere")
-  /** Options of the layer that the built package declares. */
-  const declared = readFileSync(join(library, "dist/ImageManager.d.ts"), "utf8")
-  const hasOption = (name: string) => new RegExp(`\\b${name}\\?:`).test(declared)
 
   const files = ({ kernel, rootfs }: Image) => ({ kernel: pinned(kernel), rootfs: pinned(rootfs) })
   const ours = (image: Image, extra: Partial<Job> = {}): Promise<Sample> =>
@@ -69,7 +65,6 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
       unit: "ms",
       ours: medianOf(mine, wall),
       theirs: medianOf(theirs, wall),
-      ratio: medianOf(mine, wall) / medianOf(theirs, wall),
       wholeRatio: medianOf(mine, whole) / medianOf(theirs, whole),
       spread,
       // Then the machine had other things to do, and the ratio tells little.
@@ -77,14 +72,6 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
       ...(bar === undefined ? {} : { bar: { is: "at most", ratio: bar } })
     })
   }
-
-  const missing = (what: string, peer: string, verdict: "not built yet" | "absent", bar?: Row["bar"]): Row => ({
-    what,
-    peer,
-    unit: "ms",
-    verdict,
-    ...(bar === undefined ? {} : { bar })
-  })
 
   const curl = ({ kernel, rootfs }: Image, from: "url" | "slowUrl" = "url"): Side => {
     const [k, r] = [`${elsewhere}/vmlinux.bin`, `${elsewhere}/rootfs.ext4`]
@@ -156,7 +143,7 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
     for (const { name } of sides.slice(1)) {
       add(compare(what, name, of(cold, "ours"), of(cold, name), bars.get(name)))
     }
-    if (!has("aria2c")) add(missing(what, "aria2c -x4, sync", "absent"))
+    if (!has("aria2c")) add({ what, peer: "aria2c -x4, sync", unit: "ms", verdict: "absent" })
     panels.push({
       title: `Cold: download, verify, make durable (${size})`,
       bars: sides.map(({ name }) => ({
@@ -208,13 +195,8 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
   }
 
   if (begin("stat")) {
-    const bar = { is: "at most", ratio: 4 } as const
     for (const mebibytes of quick ? [1] : [1, 4096]) {
       const what = `instant hit (stat), ${mebibytes} MiB`
-      if (!hasOption("verification")) {
-        add(missing(what, "the same calls of node:fs", "not built yet", bar))
-        continue
-      }
       const stated: Image = { ...small, rootfs: await place.generate("stated", mebibytes) }
       await empty()
       const options = { verification: "stat" }
@@ -253,59 +235,44 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
       3
     )
     const runs = cold.size > 0 ? cold : await alternate([us(image), barePipeline(image)], pairs)
-    const [mine, theirs] = ["ours", "bare pipeline"].map(
-      (name) => medianOf(of(runs, name), memory) - medianOf(of(idle, name), memory)
-    )
+    const idleMemory = (name: string) => medianOf(of(idle, name), memory)
+    const overIdle = (name: string) => medianOf(of(runs, name), memory) - idleMemory(name)
     add(
       judge({
         what: `peak RSS over idle, cold, ${size}`,
         peer: "bare pipeline",
         unit: "MiB",
-        ours: mine ?? Number.NaN,
-        theirs: theirs ?? Number.NaN,
-        ratio: (mine ?? Number.NaN) / (theirs ?? Number.NaN),
+        ours: overIdle("ours"),
+        theirs: overIdle("bare pipeline"),
         bar: { is: "at most", ratio: 1.5 },
-        note: `idle: ${["ours", "bare pipeline"].map((name) => `${(medianOf(of(idle, name), memory) / MiB).toFixed(0)} MiB`).join(" and ")}`
+        note: `idle: ${["ours", "bare pipeline"].map((name) => `${(idleMemory(name) / MiB).toFixed(0)} MiB`).join(" and ")}`
       })
     )
   }
 
   if (begin("segments")) {
-    const option = ["segments", "connections", "maxConnections", "maxSegments"].find(hasOption)
-    const faster = { is: "at least", ratio: 3.5 } as const
-    const harmless = { is: "at most", ratio: 1.05 } as const
-    const limited = "4 segments, 20 MB/s for each connection"
-    if (option === undefined) {
-      add(missing(limited, "1 stream", "not built yet", faster))
-      add(missing("segments, nothing limited", "1 stream", "not built yet", harmless))
-    } else {
-      // One connection takes 27 s for 512 MiB.
-      const large = quick ? await place.generate("slow-rootfs", 192) : image.rootfs
-      const slow: Image = {
-        kernel: { ...small.kernel, url: small.kernel.slowUrl },
-        rootfs: { ...large, url: large.slowUrl }
-      }
-      const before = await place.rangeRequests()
-      const rounds = quick ? 1 : 3
-      const limitedRuns = await alternate(
-        [us(slow, { options: { [option]: 4 } }), { ...us(slow, { options: { [option]: 1 } }), name: "one" }],
-        rounds
-      )
-      const segmented = (await place.rangeRequests()) > before
-      const [mine, theirs] = [of(limitedRuns, "ours"), of(limitedRuns, "one")]
-      const { bar: _, ...row } = compare(limited, "1 stream", mine, theirs)
-      add(
-        segmented
-          ? judge({ ...row, ratio: medianOf(theirs, wall) / medianOf(mine, wall), bar: faster, note: "times as fast" })
-          : missing(limited, "1 stream", "not built yet", faster)
-      )
-      const free = await alternate([us(image), { ...us(image, { options: { [option]: 1 } }), name: "one" }], pairs)
-      add(
-        segmented
-          ? compare("segments, nothing limited", "1 stream", of(free, "ours"), of(free, "one"), 1.05)
-          : missing("segments, nothing limited", "1 stream", "not built yet", harmless)
-      )
+    // One connection takes 27 s for 512 MiB.
+    const large = quick ? await place.generate("slow-rootfs", 192) : image.rootfs
+    const slow: Image = {
+      kernel: { ...small.kernel, url: small.kernel.slowUrl },
+      rootfs: { ...large, url: large.slowUrl }
     }
+    const over = (image: Image, connections: number): Side => us(image, { options: { connections } })
+    const before = await place.rangeRequests()
+    const limited = await alternate([over(slow, 4), { ...over(slow, 1), name: "one" }], quick ? 1 : 3)
+    if ((await place.rangeRequests()) === before) throw new Error("nothing was fetched in segments")
+    const [mine, theirs] = [of(limited, "ours"), of(limited, "one")]
+    const { bar: _, ...row } = compare("4 segments, 20 MB/s for each connection", "1 stream", mine, theirs)
+    add(
+      judge({
+        ...row,
+        ratio: medianOf(theirs, wall) / medianOf(mine, wall),
+        bar: { is: "at least", ratio: 3.5 },
+        note: "times as fast"
+      })
+    )
+    const free = await alternate([us(image), { ...over(image, 1), name: "one" }], pairs)
+    add(compare("segments, nothing limited", "1 stream", of(free, "ours"), of(free, "one"), 1.05))
   }
 
   if (begin("concurrent")) {
@@ -315,16 +282,13 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
       [{ name: "ours", run: () => ours(small, { mode: "concurrent", times: quick ? 20 : 40 }) }],
       quick ? 2 : 5
     )
-    const together = medianOf(of(runs, "ours"), (sample) => sample.together ?? Number.NaN)
-    const one = medianOf(of(runs, "ours"), wall)
     add(
       judge({
         what: "20 concurrent hits of a cached image, 1 + 1 MiB",
         peer: "one such hit",
         unit: "ms",
-        ours: together,
-        theirs: one,
-        ratio: together / one,
+        ours: medianOf(of(runs, "ours"), (sample) => sample.together ?? Number.NaN),
+        theirs: medianOf(of(runs, "ours"), wall),
         bar: { is: "at most", ratio: 3 }
       })
     )
@@ -365,18 +329,17 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
       ],
       pairs
     )
-    const [mine, idle, nothing] = ["ours", "idle", "node -e 0"].map((name) => medianOf(of(runs, name), whole))
+    const took = (name: string) => medianOf(of(runs, name), whole)
     const hit = medianOf(of(runs, "ours"), wall)
-    const ms = (value = Number.NaN) => `${value.toFixed(0)} ms`
+    const ms = (value: number) => `${value.toFixed(0)} ms`
     add(
       judge({
         what: "whole process: import and a hit, 1 + 1 MiB",
         peer: "node -e 0",
         unit: "ms",
-        ours: mine ?? Number.NaN,
-        theirs: nothing ?? Number.NaN,
-        ratio: (mine ?? Number.NaN) / (nothing ?? Number.NaN),
-        note: `node ${ms(nothing)}, imports ${ms((idle ?? 0) - (nothing ?? 0))}, layer and hit ${ms(hit)}`
+        ours: took("ours"),
+        theirs: took("node -e 0"),
+        note: `node ${ms(took("node -e 0"))}, imports ${ms(took("idle") - took("node -e 0"))}, layer and hit ${ms(hit)}`
       })
     )
   }
@@ -389,15 +352,13 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
       ],
       pairs
     )
-    const [list, nothing] = ["list", "node -e 0"].map((name) => medianOf(of(runs, name), whole))
     add(
       judge({
         what: "whole process: smolvm-images list",
         peer: "node -e 0",
         unit: "ms",
-        ours: list ?? Number.NaN,
-        theirs: nothing ?? Number.NaN,
-        ratio: (list ?? Number.NaN) / (nothing ?? Number.NaN),
+        ours: medianOf(of(runs, "list"), whole),
+        theirs: medianOf(of(runs, "node -e 0"), whole),
         bar: { is: "at most", ratio: 3 }
       })
     )
@@ -419,8 +380,11 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
         compare(`${what}: cold`, "bare pipeline", of(colds, "ours"), of(colds, "bare pipeline"), 1.1),
         compare(`${what}: hit`, "openssl dgst", of(hits, "ours"), of(hits, "openssl dgst"), 1)
       )
-      const [mine, theirs] = ["ours", "bare pipeline"].map((name) => medianOf(of(colds, name), memory))
-      held.push({ mebibytes, mine: mine ?? Number.NaN, theirs: theirs ?? Number.NaN })
+      held.push({
+        mebibytes,
+        mine: medianOf(of(colds, "ours"), memory),
+        theirs: medianOf(of(colds, "bare pipeline"), memory)
+      })
       await empty()
       await rm(grown.rootfs.path)
     }
@@ -431,20 +395,18 @@ export const runAll = async (place: Workplace, settings: Settings, progress: (te
           peer: "bare pipeline",
           unit: "MiB",
           ours: mine,
-          theirs,
-          ratio: mine / theirs
+          theirs
         })
       )
     }
-    const [at256, at4096] = [256, 4096].map((size) => held.find(({ mebibytes }) => mebibytes === size)?.mine)
+    const heldAt = (size: number) => held.find(({ mebibytes }) => mebibytes === size)?.mine ?? Number.NaN
     add(
       judge({
         what: "peak RSS, 4 GiB",
         peer: "ours at 256 MiB",
         unit: "MiB",
-        ours: at4096 ?? Number.NaN,
-        theirs: at256 ?? Number.NaN,
-        ratio: (at4096 ?? Number.NaN) / (at256 ?? Number.NaN),
+        ours: heldAt(4096),
+        theirs: heldAt(256),
         bar: { is: "at most", ratio: 1.15 }
       })
     )

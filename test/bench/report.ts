@@ -1,7 +1,7 @@
 // The table, the JSON and the chart.
 import { MiB } from "./workplace.js"
 
-export type Verdict = "met" | "missed" | "reported" | "not built yet" | "absent"
+export type Verdict = "met" | "missed" | "reported" | "absent"
 
 export interface Row {
   readonly what: string
@@ -21,9 +21,13 @@ export interface Row {
   readonly note?: string
 }
 
-export const judge = (row: Omit<Row, "verdict">): Row => {
-  const { bar, ratio } = row
-  if (bar === undefined || ratio === undefined) return { ...row, verdict: "reported" }
+/** The ratio is that of ours to theirs, unless another one is given. */
+export const judge = (given: Omit<Row, "verdict">): Row => {
+  const { bar, ours, theirs } = given
+  const { ratio = ours === undefined || theirs === undefined ? undefined : ours / theirs } = given
+  if (ratio === undefined) return { ...given, verdict: "reported" }
+  const row = { ...given, ratio }
+  if (bar === undefined) return { ...row, verdict: "reported" }
   return { ...row, verdict: (bar.is === "at most" ? ratio <= bar.ratio : ratio >= bar.ratio) ? "met" : "missed" }
 }
 
