@@ -1,7 +1,6 @@
 /** The engine against a server that others have written. */
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { pathToFileURL } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -12,10 +11,10 @@ import {
   ensure,
   expectFailure,
   expectImage,
+  imageWith,
   readFile,
   sha256,
-  temporaryDirectory,
-  writeFile
+  temporaryDirectory
 } from "../support/ensure.js"
 import * as FaultServer from "../support/FaultServer.js"
 import * as Nginx from "../support/Nginx.js"
@@ -24,7 +23,6 @@ const { Fault } = FaultServer
 
 const size = 1_000_000
 const rootfs = FaultServer.toBytes(FaultServer.pattern(size))
-const kernel = Buffer.from("a kernel")
 
 interface Asset {
   readonly url: string | readonly [string, ...ReadonlyArray<string>]
@@ -36,9 +34,7 @@ const fetch = Effect.fnUntraced(function* (
   asset: Asset,
   options: NodeImageManager.Options & { readonly cacheDir?: string } = {}
 ) {
-  const local = join(yield* temporaryDirectory, "kernel")
-  yield* writeFile(local, kernel)
-  const registry = { x: { kernel: { url: pathToFileURL(local).href, sha256: sha256(kernel) }, rootfs: asset } }
+  const registry = yield* imageWith(asset)
   return yield* ensure({ connections: 1, cacheDir: yield* temporaryDirectory, ...options, registry })
 })
 

@@ -1,19 +1,26 @@
 /** Proxies and certificate authorities, by environment and by option. */
 import { execFile } from "node:child_process"
 import { join } from "node:path"
-import { fileURLToPath, pathToFileURL } from "node:url"
+import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { NodeImageManager } from "../../src/node/index.js"
-import { ensure, expectFailure, expectImage, sha256, temporaryDirectory, writeFile } from "../support/ensure.js"
+import {
+  ensure,
+  expectFailure,
+  expectImage,
+  imageWith,
+  sha256,
+  temporaryDirectory,
+  writeFile
+} from "../support/ensure.js"
 import * as FaultServer from "../support/FaultServer.js"
 import * as ForwardProxy from "../support/ForwardProxy.js"
 
 const { Fault } = FaultServer
 
 const rootfs = FaultServer.toBytes(FaultServer.pattern(300_000))
-const kernel = Buffer.from("a kernel")
 
 const names = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"] as const
 
@@ -35,16 +42,7 @@ const environment = (variables: { readonly [Name in (typeof names)[number]]?: st
       })
   )
 
-const registryOf = Effect.fnUntraced(function* (url: string) {
-  const local = join(yield* temporaryDirectory, "kernel")
-  yield* writeFile(local, kernel)
-  return {
-    x: {
-      kernel: { url: pathToFileURL(local).href, sha256: sha256(kernel) },
-      rootfs: { url, sha256: sha256(rootfs) }
-    }
-  }
-})
+const registryOf = (url: string) => imageWith({ url, sha256: sha256(rootfs) })
 
 const fetch = Effect.fnUntraced(function* (url: string, options: NodeImageManager.Options = {}) {
   return yield* ensure({ ...options, cacheDir: yield* temporaryDirectory, registry: yield* registryOf(url) })

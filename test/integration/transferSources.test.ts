@@ -18,6 +18,7 @@ import {
   ensure,
   expectFailure,
   expectImage,
+  imageWith,
   impatient,
   quietly,
   readFile,
@@ -46,11 +47,7 @@ interface PlainAsset {
 
 /** Ensure an image with this rootfs, in a cache of its own. */
 const fetch = Effect.fnUntraced(function* (asset: PlainAsset, options: NodeImageManager.Options = {}) {
-  const cacheDir = yield* temporaryDirectory
-  const local = join(yield* temporaryDirectory, "kernel")
-  yield* writeFile(local, kernel)
-  const images = { x: { kernel: { url: pathToFileURL(local).href, sha256: sha256(kernel) }, rootfs: asset } }
-  return yield* ensure({ ...options, cacheDir, registry: images })
+  return yield* ensure({ ...options, cacheDir: yield* temporaryDirectory, registry: yield* imageWith(asset) })
 })
 
 const arrives = Effect.fnUntraced(function* (...given: Parameters<typeof fetch>) {

@@ -1,6 +1,7 @@
 /** One image on a fault server, ensured through the real layers, and what is left on the disk afterwards. */
 import { createHash } from "node:crypto"
 import { join } from "node:path"
+import { pathToFileURL } from "node:url"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import { assert } from "@effect/vitest"
@@ -59,6 +60,15 @@ export const imageOn = (
     kernel: { url: server.serve("/kernel", kernel), sha256: sha256(kernel) },
     rootfs: { url: server.serve("/rootfs", rootfs, ...faults), sha256: sha256(rootfs) }
   }
+})
+
+const localKernel = Buffer.from("a kernel")
+
+/** A registry with image `x`: a kernel on the disk, for the rootfs is what matters. */
+export const imageWith = Effect.fnUntraced(function* <Rootfs>(rootfs: Rootfs) {
+  const path = join(yield* temporaryDirectory, "kernel")
+  yield* writeFile(path, localKernel)
+  return { x: { kernel: { url: pathToFileURL(path).href, sha256: sha256(localKernel) }, rootfs } }
 })
 
 /** Ensure image `x` with these options, and see that no temporary file is left, however it ends. */
