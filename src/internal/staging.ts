@@ -15,12 +15,6 @@ const MiB = 1024 * 1024
 const ringSize = 4 * MiB
 /** How much is hashed and written at least at a time: a write for each 64 KiB of the network costs several times as much. */
 const portion = MiB
-/**
- * And at most written at a time. Linux takes larger pages for larger writes, and a large page more likely is memory that
- * was not in use lately, which a virtual machine first has to get from its host: writes of 1 MiB took up to seven times as
- * long as these. Smaller ones take longer again, for their number.
- */
-const largestWrite = 256 * 1024
 /** What has been written is made durable from time to time, beside the transfer, so that little is left for the end. */
 const syncStep = 32 * MiB
 
@@ -70,19 +64,16 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
     yield* Fiber.join(syncing)
     syncing = yield* storage(file.sync).pipe(Effect.uninterruptible, Effect.forkIn(scope))
   })
-  const write = (bytes: Uint8Array): Effect.Effect<void, ImageError> => {
-    const piece = bytes.subarray(0, largestWrite)
-    return Effect.zipRight(
-      storage(file.writeAll(piece)),
+  const write = (bytes: Uint8Array) =>
+    Effect.zipRight(
+      storage(file.writeAll(bytes)),
       Effect.suspend(() => {
-        unsynced += piece.length
-        if (piece.length < bytes.length) return write(bytes.subarray(piece.length))
+        unsynced += bytes.length
         if (unsynced < syncStep) return Effect.void
         unsynced = 0
         return syncSoon
       })
     )
-  }
   const { filled, put, settle } = yield* Ring.make<ImageError>({ size: ringSize, portion }, write, (bytes) =>
     digest.update(bytes)
   )

@@ -4,113 +4,19 @@
  * @since 0.1.0
  */
 import { createHash } from "node:crypto"
-import { availableParallelism } from "node:os"
-import { Worker } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { type Digest, Hasher } from "../Hasher.js"
 import { makeBuffer } from "../internal/buffer.js"
 import * as Sha256 from "../Sha256.js"
+import { isShared, type Thread, Threads, layer as threadsLayer } from "./threads.js"
 
 const MiB = 1024 * 1024
 /** What is no larger is hashed on the calling thread, unless another one is idle: to start one takes as long as this. */
 const inlineLimit = 40 * MiB
 /** Of unknown size, it moves to a thread with its first byte beyond this. */
 const unknownLimit = 4 * MiB
-
-/** It only passes bytes to OpenSSL. */
-const smallHeap = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 8, codeRangeSizeMb: 4, stackSizeMb: 1 }
-
-/** As text, so that it needs no file that a bundler or a test runner would have to find. */
-const threadCode = `
-const { createHash } = require("node:crypto")
-const { parentPort } = require("node:worker_threads")
-const hashes = new Map()
-parentPort.on("message", ({ id, bytes, finish }) => {
-  const hash = hashes.get(id) ?? createHash("sha256")
-  if (finish) hashes.delete(id)
-  else hashes.set(id, hash.update(bytes))
-  parentPort.postMessage(finish ? hash.digest("hex") : "")
-})`
-
-interface Request {
-  readonly id: number
-  readonly bytes?: Uint8Array
-  readonly finish?: true
-}
-
-/** A thread that computes any number of digests. It answers requests in their order. */
-class Thread {
-  private readonly worker = new Worker(threadCode, { eval: true, execArgv: [], env: {}, resourceLimits: smallHeap })
-  private readonly waiting: Array<(result: Effect.Effect<string>) => void> = []
-  private broken: unknown
-  digests = 0
-
-  constructor() {
-    this.worker.unref()
-    this.worker.on("message", (digest: string) => this.settle(Effect.succeed(digest)))
-    this.worker.on("error", (error) => this.fail(error))
-    this.worker.on("exit", () => this.fail(new Error("the hashing thread ended")))
-  }
-
-  /** Uninterruptible: the thread reads the caller's buffer until it answers. */
-  readonly ask = (request: Request): Effect.Effect<string> =>
-    Effect.async<string>((resume) => this.post(request, resume)).pipe(Effect.uninterruptible)
-
-  readonly post = (request: Request, resume: (result: Effect.Effect<string>) => void = () => {}): void => {
-    if (this.broken !== undefined) {
-      resume(Effect.die(this.broken)) // out of memory, or a fault of OpenSSL: nothing that a caller could handle
-      return
-    }
-    if (this.waiting.length === 0) this.worker.ref()
-    this.waiting.push(resume)
-    this.worker.postMessage(request)
-  }
-
-  readonly stop = Effect.promise(() => this.worker.terminate())
-
-  private settle(result: Effect.Effect<string>) {
-    const resume = this.waiting.shift()
-    if (this.waiting.length === 0) this.worker.unref()
-    resume?.(result)
-  }
-
-  private fail(error: unknown) {
-    this.broken ??= error
-    while (this.waiting.length > 0) this.settle(Effect.die(this.broken))
-  }
-}
-
-interface Threads {
-  /** The least busy thread, or a new one. `undefined`: there can be none here. */
-  readonly pick: () => Thread | undefined
-  readonly idle: () => Thread | undefined
-}
-
-/** Threads started on demand, at most one for each processor. */
-const makeThreads: Effect.Effect<Threads, never, Scope.Scope> = Effect.gen(function* () {
-  const threads: Array<Thread> = []
-  let possible = true
-  yield* Effect.addFinalizer(() => Effect.forEach(threads, (thread) => thread.stop, { discard: true }))
-  const idle = () => threads.find(({ digests }) => digests === 0)
-  const leastBusy = () => [...threads].sort((a, b) => a.digests - b.digests)[0]
-  const pick = () => {
-    if (!possible || threads.length >= availableParallelism()) return leastBusy()
-    try {
-      const thread = new Thread()
-      threads.push(thread)
-      return thread
-    } catch {
-      // --permission without --allow-worker
-      possible = false
-      return leastBusy()
-    }
-  }
-  return { idle, pick: () => idle() ?? pick() }
-})
-
-const isShared = ({ buffer }: Uint8Array): boolean => buffer instanceof SharedArrayBuffer
 
 /**
  * The `Hasher` of Node.js: OpenSSL's SHA-256, on the calling thread for what has at most 40 MiB, on other threads for what is
@@ -119,10 +25,10 @@ const isShared = ({ buffer }: Uint8Array): boolean => buffer instanceof SharedAr
  * @since 0.1.0
  * @category layers
  */
-export const layer: Layer.Layer<Hasher> = Layer.scoped(
+export const layer: Layer.Layer<Hasher> = Layer.effect(
   Hasher,
   Effect.gen(function* () {
-    const threads = yield* makeThreads
+    const threads = yield* Threads
     let ids = 0
 
     const onThread = (thread: Thread, early: ReadonlyArray<Uint8Array> = []): Digest => {
@@ -134,10 +40,11 @@ export const layer: Layer.Layer<Hasher> = Layer.scoped(
         copy.set(chunk)
         return copy.subarray(0, chunk.length)
       }
-      for (const bytes of early) thread.post({ id, bytes })
+      for (const bytes of early) thread.post({ what: "update", id, bytes })
       return {
-        update: (chunk) => Effect.suspend(() => Effect.asVoid(thread.ask({ id, bytes: toShared(chunk) }))),
-        finish: Effect.map(thread.ask({ id, finish: true }), (hex) => Sha256.make(hex))
+        update: (chunk) =>
+          Effect.suspend(() => Effect.asVoid(thread.ask({ what: "update", id, bytes: toShared(chunk) }))),
+        finish: Effect.map(thread.ask({ what: "finish", id }), (hex) => Sha256.make(String(hex)))
       }
     }
 
@@ -193,7 +100,7 @@ export const layer: Layer.Layer<Hasher> = Layer.scoped(
           )
     return Hasher.of({ start })
   })
-)
+).pipe(Layer.provide(threadsLayer))
 
 const inline = (early: ReadonlyArray<Uint8Array> = []): Digest => {
   const hash = createHash("sha256")

@@ -13,6 +13,7 @@ import type { ImageError, ValueError } from "../ImageError.js"
 import * as ImageManager from "../ImageManager.js"
 import * as Registry from "../Registry.js"
 import * as Environment from "./environment.js"
+import * as Files from "./files.js"
 import * as NodeHasher from "./NodeHasher.js"
 import * as NodeHost from "./NodeHost.js"
 import * as NodeHttpClient from "./NodeHttpClient.js"
@@ -78,7 +79,7 @@ export const layerWithoutRegistry = (
     return Layer.provide(ImageManager.layer({ ...settings, cacheDir }), [
       NodeHasher.layer,
       NodeHost.layer,
-      NodeFileSystem.layer,
+      Files.layer,
       NodePath.layer,
       NodeHttpClient.layer(options)
     ])

@@ -23,6 +23,12 @@ interface Failure {
 }
 
 const bytes = (...values: ReadonlyArray<number>) => Uint8Array.from(values)
+const mebibyte = 1024 * 1024
+const sharedBytes = (length: number, seed: number) => {
+  const shared = new Uint8Array(new SharedArrayBuffer(length))
+  shared.set(Uint8Array.from({ length }, (_, index) => (index * 7 + seed) % 251))
+  return shared
+}
 const encode = (text: string) => new TextEncoder().encode(text)
 const decode = (data: Uint8Array) => new TextDecoder().decode(data)
 
@@ -435,6 +441,41 @@ export const fileSystemContract = (name: string, { layer, permissions, scratch }
           })
           const runs = (yield* fs.readFileString(`${dir}/a`)).match(/(.)\1{99}/g) ?? []
           assert.deepStrictEqual(runs.map((run) => run.charAt(0)).sort(), letters)
+        }))
+
+      test("large writes of memory that threads share go where small ones go", (fs, dir) =>
+        Effect.gen(function* () {
+          const [one, other] = [sharedBytes(3 * mebibyte + 1, 1), sharedBytes(2 * mebibyte, 2)]
+          const file = yield* fs.open(`${dir}/a`, { flag: "wx+" })
+          yield* file.writeAll(bytes(9))
+          yield* file.writeAll(one)
+          yield* file.truncate(3)
+          yield* file.writeAll(other)
+          yield* file.writeAll(bytes(8))
+          yield* file.seek(-2, "current")
+          assert.deepStrictEqual(Array.from(Option.getOrThrow(yield* file.readAlloc(9))), [other.at(-1), 8])
+          const expected = [...bytes(9), ...one.subarray(0, 2), ...other, 8]
+          assert.isTrue(Buffer.from(expected).equals(yield* fs.readFile(`${dir}/a`)))
+        }))
+
+      test("large writes in parallel do not interleave", (fs, dir) =>
+        Effect.gen(function* () {
+          const file = yield* fs.open(`${dir}/a`, { flag: "w" })
+          const values = [1, 2, 3, 4]
+          yield* Effect.forEach(values, (value) => file.writeAll(sharedBytes(mebibyte, 0).fill(value)), {
+            concurrency: "unbounded"
+          })
+          const content = yield* fs.readFile(`${dir}/a`)
+          const parts = values.map((_, index) => content.subarray(index * mebibyte, (index + 1) * mebibyte))
+          assert.deepStrictEqual(parts.map((part) => part[0]).sort(), values)
+          assert.isTrue(parts.every((part) => part.every((byte) => byte === part[0])))
+        }))
+
+      test("a large write that fails says why", (fs, dir) =>
+        Effect.gen(function* () {
+          yield* fs.writeFileString(`${dir}/a`, "file")
+          const file = yield* fs.open(`${dir}/a`)
+          yield* fails(file.writeAll(sharedBytes(mebibyte, 0)), { ...badDescriptor, method: "writeAll" })
         }))
 
       test("64 MiB in pieces of 64 KiB", (fs, dir) =>

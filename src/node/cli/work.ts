@@ -1,5 +1,4 @@
 // The commands that work on the cache. Loaded when one is called.
-import type * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as Arr from "effect/Array"
@@ -12,6 +11,7 @@ import * as ImageManager from "../../ImageManager.js"
 import type { ImageStatus } from "../../ImageStatus.js"
 import type { LocalImage } from "../../LocalImage.js"
 import type { Registry } from "../../Registry.js"
+import * as Files from "../files.js"
 import * as NodeHasher from "../NodeHasher.js"
 import * as NodeHost from "../NodeHost.js"
 import * as Failure from "./failure.js"
@@ -45,8 +45,9 @@ const lazyHttpClient: Layer.Layer<HttpClient.HttpClient> = Layer.scoped(
 export const layer = (
   flags: Flags,
   { cacheDir, offline }: Settings
-): Layer.Layer<ImageManager.ImageManager, ValueError, Registry | FileSystem.FileSystem> =>
+): Layer.Layer<ImageManager.ImageManager, ValueError, Registry> =>
   Layer.provide(ImageManager.layer({ cacheDir, offline, verification: flags.verify }), [
+    Files.layer,
     NodeHasher.layer,
     NodeHost.layer,
     NodePath.layer,
