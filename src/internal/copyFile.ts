@@ -50,6 +50,7 @@ export const copyFile = Effect.fnUntraced(function* (
 
   yield* startOver(transfer)
   transfer.held = { ...transfer.held, source, total: size, responses: 1 }
+  staged.expect(size)
   yield* transfer.report.begins(transfer, source.display)
   if (!(yield* staged.adopt((to) => options.host.clone(from, to)))) {
     yield* options.claimSpace(() => size - staged.position())

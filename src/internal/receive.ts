@@ -143,6 +143,7 @@ const makeIntake = (transfer: Transfer, source: AssetUrl, response: Opened, answ
       plain: answer.encoding === undefined,
       delimited: answer.delimited
     }
+    if (answer.total !== undefined) transfer.staged.expect(answer.total)
     yield* transfer.report.begins(transfer, source.display)
     yield* store(head)
   })

@@ -23,6 +23,8 @@ export interface Staged {
   readonly path: string
   /** How many bytes it has taken so far. */
   readonly position: () => number
+  /** Say how long the whole file will be, before its first bytes: where it is best hashed depends on it. */
+  readonly expect: (size: number) => void
   /** Take the next bytes; the chunk may be reused afterwards. */
   readonly append: (chunk: Uint8Array) => Effect.Effect<void, ImageError>
   /**
@@ -41,9 +43,9 @@ export interface Staged {
 /**
  * Open a file for staging: a new one, or the part that a killed process left there, which is hashed and gone on with. What the
  * network delivers is hashed and written in the background. The file is closed with the Scope, after the last write has ended.
- * `size` is that of the whole file, if it is known.
+ * `expected` is the size of the whole file, if it is known.
  */
-export const make = Effect.fnUntraced(function* (subject: Subject, path: string, size: number | undefined) {
+export const make = Effect.fnUntraced(function* (subject: Subject, path: string, expected: number | undefined) {
   const context = yield* Effect.context<FileSystem.FileSystem | Hasher>()
   const fs = yield* FileSystem.FileSystem
   const hasher = yield* Hasher
@@ -52,12 +54,21 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
 
   const inherited = yield* storage(fs.exists(path))
   let file = yield* fs.open(path, { flag: inherited ? "r+" : "wx" }).pipe(storage)
-  let digest: Digest = yield* hasher.start(size)
+  let size = expected
+  let digest: Digest | undefined
   let adopted: Sha256 | undefined
   /** How many bytes of the file did not come through the ring; less than nothing when some that did were thrown away. */
   let others = 0
   let unsynced = 0
   let syncing: Fiber.Fiber<void, ImageError> = Fiber.void
+
+  const started = Effect.suspend(() => {
+    if (digest !== undefined) return Effect.succeed(digest)
+    return Effect.tap(Scope.extend(hasher.start(size), scope), (begun) => {
+      digest = begun
+    })
+  })
+  const hash = (bytes: Uint8Array) => Effect.flatMap(started, ({ update }) => update(bytes))
 
   /** One at a time; a failure shows when the next one begins, or at the end. */
   const syncSoon = Effect.gen(function* () {
@@ -74,9 +85,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
         return syncSoon
       })
     )
-  const { filled, put, settle } = yield* Ring.make<ImageError>({ size: ringSize, portion }, write, (bytes) =>
-    digest.update(bytes)
-  )
+  const { filled, put, settle } = yield* Ring.make<ImageError>({ size: ringSize, portion }, write, hash)
 
   const adopt = Effect.fnUntraced(function* (place: (to: string) => Effect.Effect<boolean>) {
     const clone = `${path}.clone`
@@ -97,7 +106,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
     for (;;) {
       const count = Number(yield* file.read(buffer).pipe(storage, Effect.uninterruptible))
       if (count === 0) return
-      yield* digest.update(buffer.subarray(0, count))
+      yield* hash(buffer.subarray(0, count))
       others += count
     }
   })
@@ -106,19 +115,25 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
   const staged: Staged = {
     path,
     position: () => others + filled(),
+    expect: (length) => {
+      size = length
+    },
     append: put,
     adopt,
     restart: Effect.gen(function* () {
       yield* settle
       yield* storage(file.truncate(0))
       yield* storage(file.seek(0, "start"))
-      digest = yield* Scope.extend(hasher.start(size), scope)
+      size = expected
+      digest = undefined
       adopted = undefined
       others = -filled()
     }).pipe(Effect.uninterruptible),
     digest: Effect.zipRight(
       settle,
-      Effect.suspend(() => (adopted === undefined ? digest.finish : Effect.succeed(adopted)))
+      Effect.suspend(() =>
+        adopted === undefined ? Effect.flatMap(started, ({ finish }) => finish) : Effect.succeed(adopted)
+      )
     ),
     sync: Effect.suspend(() => Fiber.join(syncing)).pipe(Effect.zipRight(storage(file.sync)), Effect.uninterruptible)
   }
