@@ -127,11 +127,11 @@ const makeIntake = (transfer: Transfer, source: AssetUrl, response: Opened, answ
   }
 
   /** A body from the beginning takes the place of what is held, but not before it has shown itself as an image. */
-  const begin = Effect.gen(function* () {
+  const begin = Effect.fnUntraced(function* (first: Uint8Array) {
     begun = true
     const { held } = transfer
     if (!goesOn) {
-      const impostor = recognise(head, response.header("content-type"))
+      const impostor = recognise(first, response.header("content-type"))
       if (impostor !== undefined) return yield* unexpected(impostor, response)
       yield* startOver(transfer)
     }
@@ -145,16 +145,19 @@ const makeIntake = (transfer: Transfer, source: AssetUrl, response: Opened, answ
     }
     if (answer.total !== undefined) transfer.staged.expect(answer.total)
     yield* transfer.report.begins(transfer, source.display)
-    yield* store(head)
+    yield* store(first)
   })
 
   return {
     take: (bytes) => {
       if (begun) return store(bytes)
+      // Not as a copy if it can be helped: the ring takes its alignment from the first bytes, all others lie as they do.
+      const first = head.length === 0 ? bytes : concat(head, bytes)
+      if (goesOn || first.length >= sniffLength) return begin(first)
       head = concat(head, bytes)
-      return goesOn || head.length >= sniffLength ? begin : Effect.void
+      return Effect.void
     },
-    settle: Effect.suspend(() => (begun || head.length === 0 ? Effect.void : begin))
+    settle: Effect.suspend(() => (begun || head.length === 0 ? Effect.void : begin(head)))
   }
 }
 
