@@ -45,6 +45,8 @@ export interface Cache {
   readonly localImage: (image: string, source: ImageSource) => LocalImage
   /** Whether all files are there, without looking into them. What cannot be looked at is not there, with a warning. */
   readonly has: (image: string, source: ImageSource) => Effect.Effect<boolean>
+  /** Whether all files bear the stamps of their records, so that nobody has to read them. Only "stat" verification asks. */
+  readonly areUntouched: (image: string, source: ImageSource) => Effect.Effect<boolean>
   /** Whether all files are there and verified; a missing one settles it before anything is read. */
   readonly isIntact: (image: string, source: ImageSource) => Effect.Effect<boolean, ImageError>
   /** Verify all files at once, each against its digest. */
@@ -138,20 +140,6 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
     return { _tag: "Good", file, expected: sha256 }
   })
 
-  /** The short way of "stat" verification: all files bear the stamps of their records. */
-  const areUntouched = (image: string, source: ImageSource) =>
-    Effect.forEach(
-      source.files,
-      (file) =>
-        Effect.zipWith(
-          records.read(image, file.filename),
-          host.stamp(fileOf(image, file).path),
-          (record, stamp) => isUntouched(file.asset, record, stamp),
-          { concurrent: true }
-        ),
-      { concurrency: "unbounded" }
-    ).pipe(Effect.map((untouched) => untouched.every((yes) => yes)))
-
   /** Read the whole file. The stamp comes along when it will show every later change. */
   const hash = Effect.fnUntraced(function* (file: CacheFile) {
     const begin = byStat ? yield* records.now(file.image) : Option.none<number>()
@@ -222,9 +210,21 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
     directories,
     localImage,
     has,
+    areUntouched: (image, source) =>
+      byStat
+        ? Effect.forEach(
+            source.files,
+            (file) =>
+              Effect.zipWith(
+                records.read(image, file.filename),
+                host.stamp(fileOf(image, file).path),
+                (record, stamp) => isUntouched(file.asset, record, stamp)
+              ),
+            { concurrency: "unbounded" }
+          ).pipe(Effect.map((untouched) => untouched.every((yes) => yes)))
+        : Effect.succeed(false),
     isIntact: (image, source) =>
       Effect.gen(function* () {
-        if (byStat && (yield* areUntouched(image, source))) return true
         const found = Option.all(yield* findAll(image, source))
         if (Option.isNone(found)) return false
         const states = yield* Effect.forEach(found.value, verifyFile, { concurrency: "unbounded" })

@@ -86,21 +86,18 @@ export const make = Effect.fnUntraced(function* (
   })
 
   /**
-   * All files are there and intact. It takes no lock and needs no write access. Who asks while others are being answered
-   * waits for the next answer, which is for all who wait: no answer is older than its question.
+   * All files are there and intact. It takes no lock and needs no write access. Who asks while files are being read for
+   * others waits for the next reading, which is for all who wait: no answer is older than its question.
    */
-  const isHit = (
-    { directories, isIntact }: Cache.Cache,
+  const isHit = Effect.fnUntraced(function* (
+    { areUntouched, directories, isIntact }: Cache.Cache,
     image: ImageName,
     source: ImageSource
-  ): Effect.Effect<boolean, ImageError> =>
-    Effect.map(
-      verifications(
-        JSON.stringify([disk, directories.root, image, fingerprint(source, settings.offline)]),
-        isIntact(image, source)
-      ),
-      ({ value }) => value
-    )
+  ): Effect.fn.Return<boolean, ImageError> {
+    if (yield* areUntouched(image, source)) return true
+    const key = JSON.stringify([disk, directories.root, image, fingerprint(source, settings.offline)])
+    return (yield* verifications(key, isIntact(image, source))).value
+  })
 
   /** The first cache that has the image intact. */
   const hit = (image: ImageName, source: ImageSource) =>
