@@ -25,6 +25,19 @@ export interface Digest {
 }
 
 /**
+ * What is known of a digest before its first byte. Where to compute it may depend on that, its result does not.
+ *
+ * @since 0.1.0
+ * @category options
+ */
+export interface Start {
+  /** How many bytes there will be. */
+  readonly size?: number | undefined
+  /** The caller has work of its own between the chunks, as when it receives them from a network. Default: `false`. */
+  readonly busy?: boolean | undefined
+}
+
+/**
  * Computes SHA-256 digests. `Hasher` is the only hash the library uses: swap it and every verification uses yours.
  *
  * @since 0.1.0
@@ -33,10 +46,7 @@ export interface Digest {
 export class Hasher extends Context.Tag("smolvm-images/Hasher")<
   Hasher,
   {
-    /**
-     * Start a digest, of `size` bytes if that is known: where to compute it may depend on it, its result does not. What it
-     * holds is released with its Scope.
-     */
-    readonly start: (size?: number) => Effect.Effect<Digest, never, Scope.Scope>
+    /** Start a digest. What it holds is released with its Scope. */
+    readonly start: (known?: Start) => Effect.Effect<Digest, never, Scope.Scope>
   }
 >() {}

@@ -27,10 +27,10 @@ export type FileState =
   | { readonly _tag: "Missing"; readonly file: CacheFile; readonly expected: Sha256 | undefined }
   | { readonly _tag: "Bad"; readonly file: CacheFile; readonly expected: Sha256; readonly actual: string }
 
-/** A regular file at a file's place. */
+/** A file's place, and the size of the regular file there, if there is one. */
 interface Found {
   readonly file: CacheFile
-  readonly size: number
+  readonly size: number | undefined
 }
 
 /** A verified file in the staging directory and the place it is for. */
@@ -97,7 +97,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
     )
 
   /** What is at a file's place, if anything is. */
-  const find = Effect.fnUntraced(function* (file: CacheFile): Effect.fn.Return<Option.Option<Found>, ImageError> {
+  const find = Effect.fnUntraced(function* (file: CacheFile): Effect.fn.Return<Found, ImageError> {
     const subject: Subject = { image: file.image, asset: file.role }
     const info = yield* orStorageFailed(subject, file.path)(stat(file.path))
     if (Option.isSome(info) && info.value.type !== "File") {
@@ -108,14 +108,19 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
         detail: `a ${info.value.type.toLowerCase()} is where a file should be; move it away`
       })
     }
-    return Option.map(info, ({ size }) => ({ file, size: Number(size) }))
+    return { file, size: Option.getOrUndefined(Option.map(info, ({ size }) => Number(size))) }
   })
 
   const findAll = (image: string, source: ImageSource) =>
     Effect.forEach(source.files, (file) => find(fileOf(image, file)), { concurrency: "unbounded" })
 
-  const verifyFile = Effect.fnUntraced(function* ({ file, size }: Found): Effect.fn.Return<FileState, ImageError> {
+  const verifyFile = Effect.fnUntraced(function* (
+    { file, size }: Found,
+    busy: boolean
+  ): Effect.fn.Return<FileState, ImageError> {
     const { asset, image, role } = file
+    // Whoever removed an unpinned file has also forgotten the digest that was trusted.
+    if (size === undefined) return { _tag: "Missing", file, expected: asset.sha256 }
     const record =
       asset.sha256 === undefined || byStat
         ? yield* records.read(image, file.filename)
@@ -127,7 +132,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
     if (byStat && expected !== undefined && isUntouched(asset, record, yield* host.stamp(file.path))) {
       return { _tag: "Good", file, expected }
     }
-    const { sha256, stamp } = yield* hash(file)
+    const { sha256, stamp } = yield* hash(file, busy)
     if (expected !== undefined && sha256 !== expected) return { _tag: "Bad", file, expected, actual: sha256 }
     if (expected === undefined) {
       yield* Effect.logWarning(
@@ -140,11 +145,17 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
     return { _tag: "Good", file, expected: sha256 }
   })
 
+  /** All at once. While the largest is hashed there is hardly anything else to do, unless the others together are as large. */
+  const verifyAll = (found: ReadonlyArray<Found>) => {
+    const total = found.reduce((sum, { size = 0 }) => sum + size, 0)
+    return Effect.forEach(found, (one) => verifyFile(one, 2 * (one.size ?? 0) <= total), { concurrency: "unbounded" })
+  }
+
   /** Read the whole file. The stamp comes along when it will show every later change. */
-  const hash = Effect.fnUntraced(function* (file: CacheFile) {
+  const hash = Effect.fnUntraced(function* (file: CacheFile, busy: boolean) {
     const begin = byStat ? yield* records.now(file.image) : Option.none<number>()
     const before = Option.isSome(begin) ? yield* host.stamp(file.path) : Option.none<Stamp>()
-    const { sha256 } = yield* hashFile(file.path).pipe(
+    const { sha256 } = yield* hashFile(file.path, busy).pipe(
       orStorageFailed({ image: file.image, asset: file.role }, file.path),
       Effect.provideService(FileSystem.FileSystem, fs),
       Effect.provideService(Hasher, hasher)
@@ -225,25 +236,12 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
         : Effect.succeed(false),
     isIntact: (image, source) =>
       Effect.gen(function* () {
-        const found = Option.all(yield* findAll(image, source))
-        if (Option.isNone(found)) return false
-        const states = yield* Effect.forEach(found.value, verifyFile, { concurrency: "unbounded" })
+        const found = yield* findAll(image, source)
+        if (found.some(({ size }) => size === undefined)) return false
+        const states = yield* verifyAll(found)
         return states.every(({ _tag }) => _tag === "Good")
       }),
-    verify: (image, source) =>
-      Effect.forEach(
-        source.files.map((file) => fileOf(image, file)),
-        (file) =>
-          Effect.flatMap(
-            find(file),
-            Option.match({
-              // Whoever removed an unpinned file has also forgotten the digest that was trusted.
-              onNone: () => Effect.succeed<FileState>({ _tag: "Missing", file, expected: file.asset.sha256 }),
-              onSome: verifyFile
-            })
-          ),
-        { concurrency: "unbounded" }
-      ),
+    verify: (image, source) => Effect.flatMap(findAll(image, source), verifyAll),
     commit,
     remove,
     trust: (file, sha256) => records.write(file.image, file.filename, { version: 1, sha256 })

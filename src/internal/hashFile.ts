@@ -12,9 +12,13 @@ import { makeBuffer } from "./buffer.js"
  */
 const largestBuffer = 8 * 1024 * 1024
 
-/** The digest of a whole file and how many bytes it had. The next buffer is read while the last one is hashed. */
+/**
+ * The digest of a whole file and how many bytes it had. The next buffer is read while the last one is hashed. The caller may
+ * say that it is busy with other files meanwhile.
+ */
 export const hashFile = (
-  path: string
+  path: string,
+  busy = false
 ): Effect.Effect<{ readonly sha256: Sha256; readonly size: number }, PlatformError, FileSystem.FileSystem | Hasher> =>
   Effect.scoped(
     Effect.gen(function* () {
@@ -24,7 +28,7 @@ export const hashFile = (
       const file = yield* fs.open(path, { flag: "r" })
       const expected = Number((yield* file.stat).size)
       const bufferSize = Math.max(1, Math.min(expected, largestBuffer))
-      const digest = yield* hasher.start(expected)
+      const digest = yield* hasher.start({ size: expected, busy })
       // In the file's scope and uninterruptible: a read under way cannot be stopped, only awaited.
       const read = (buffer: Uint8Array) => file.read(buffer).pipe(Effect.uninterruptible, Effect.forkIn(scope))
 

@@ -64,7 +64,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
 
   const started = Effect.suspend(() => {
     if (digest !== undefined) return Effect.succeed(digest)
-    return Effect.tap(Scope.extend(hasher.start(size), scope), (begun) => {
+    return Effect.tap(Scope.extend(hasher.start({ size, busy: true }), scope), (begun) => {
       digest = begun
     })
   })

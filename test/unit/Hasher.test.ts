@@ -3,8 +3,10 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
+import * as Layer from "effect/Layer"
 import { Hasher } from "../../src/index.js"
 import { NodeHasher } from "../../src/node/index.js"
+import * as Threads from "../../src/node/threads.js"
 import { StubHasher } from "../../src/testing/index.js"
 
 const digestOf = (...chunks: ReadonlyArray<Uint8Array>) =>
@@ -75,21 +77,23 @@ describe("NodeHasher", () => {
   it.effect.each(
     // The size that is told, the size that it is: on the calling thread, on another one, and from one to the other.
     [
-      [3, 3],
-      [41, 5],
-      [41, 42],
-      [3, 6],
-      [0, 1],
-      [undefined, 3],
-      [undefined, 4],
-      [undefined, 9]
+      [3, 3, false],
+      [41, 5, false],
+      [41, 5, true],
+      [41, 42, true],
+      [513, 9, false],
+      [3, 6, true],
+      [0, 1, true],
+      [undefined, 3, true],
+      [undefined, 4, false],
+      [undefined, 9, true]
     ] as const
-  )("told %s MiB, fed %s MiB, in private and in shared memory", ([told, size]) =>
+  )("told %s MiB, fed %s MiB, busy %s, in private and in shared memory", ([told, size, busy]) =>
     Effect.scoped(
       Effect.gen(function* () {
         const hasher = yield* Hasher.Hasher
         const expected = createHash("sha256")
-        const digest = yield* hasher.start(told === undefined ? undefined : told * mebibyte)
+        const digest = yield* hasher.start({ size: told === undefined ? undefined : told * mebibyte, busy })
         for (const memory of [new ArrayBuffer(mebibyte), new SharedArrayBuffer(mebibyte)]) {
           const bytes = new Uint8Array(memory)
           for (let i = memory instanceof ArrayBuffer ? 0 : 1; i < size; i += 2) {
@@ -103,6 +107,59 @@ describe("NodeHasher", () => {
       })
     ).pipe(Effect.provide(NodeHasher.layer))
   )
+
+  it.effect("hashes one chunk of any length, and lets the event loop turn meanwhile", () =>
+    Effect.gen(function* () {
+      const bytes = new Uint8Array(11 * mebibyte + 1).map((_, index) => index % 251)
+      let turns = 0
+      const count = setInterval(() => turns++)
+      assert.strictEqual<string>(yield* digestOf(bytes), createHash("sha256").update(bytes).digest("hex"))
+      clearInterval(count)
+      assert.isAbove(turns, 0)
+    }).pipe(Effect.provide(NodeHasher.layer))
+  )
+
+  describe("where it computes", () => {
+    const both = Layer.merge(NodeHasher.layer, Threads.layer)
+    const large = 512 * mebibyte
+    /** Start digests one after the other, all under way at once: how many there are on each thread in the end. */
+    const threadsFor = (...known: ReadonlyArray<Hasher.Start>) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const { start } = yield* Hasher.Hasher
+          const { running } = yield* Threads.Threads
+          yield* Effect.forEach(known, (one) => start(one))
+          return running()?.digests ?? 0
+        })
+      )
+
+    it.effect.each([
+      [[{ size: mebibyte }], 0],
+      [[{ size: mebibyte, busy: true }], 0],
+      [[{ size: large }], 0],
+      [[{ size: large, busy: true }], 1],
+      [[{ size: large + 1 }], 1],
+      [[{ size: mebibyte }, { size: large }], 0],
+      [[{ size: large }, { size: large }], 1],
+      [[{ size: large, busy: true }, { size: mebibyte }], 1]
+    ] as const)("%j: %s on a thread", ([known, expected]) =>
+      Effect.gen(function* () {
+        assert.strictEqual(yield* threadsFor(...known), expected)
+      }).pipe(Effect.provide(both))
+    )
+
+    it.effect(
+      "on a thread that has nothing to do, if there is one; on the calling thread again after a digest there has ended",
+      () =>
+        Effect.gen(function* () {
+          assert.strictEqual(yield* threadsFor({ size: large }), 0)
+          assert.strictEqual(yield* threadsFor({ size: large }), 0)
+          assert.strictEqual(yield* threadsFor({ size: large, busy: true }), 1)
+          assert.strictEqual(yield* threadsFor({ size: large }), 1)
+          assert.strictEqual(yield* threadsFor({ size: mebibyte }), 1)
+        }).pipe(Effect.provide(both))
+    )
+  })
 })
 
 describe("StubHasher", () => {

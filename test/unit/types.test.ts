@@ -125,7 +125,7 @@ describe("types", () => {
 
   it("of the hasher, and of what tests put in its place", () => {
     expectTypeOf<Hasher.Hasher["Type"]["start"]>().toEqualTypeOf<
-      (size?: number) => Effect.Effect<Hasher.Digest, never, Scope.Scope>
+      (known?: Hasher.Start) => Effect.Effect<Hasher.Digest, never, Scope.Scope>
     >()
     expectTypeOf(NodeHasher.layer).toEqualTypeOf<Layer.Layer<Hasher.Hasher>>()
     expectTypeOf(NodeHost.layer).toEqualTypeOf<Layer.Layer<Host.Host>>()
