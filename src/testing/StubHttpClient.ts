@@ -17,7 +17,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Ref from "effect/Ref"
 import * as Stream from "effect/Stream"
-import { ConnectionError, StubResponse } from "./internal/stubResponse.js"
+import { StreamResponse } from "../internal/streamResponse.js"
+import { ConnectionError } from "./internal/connectionError.js"
 
 /**
  * A request as it reached the stub: `url` is absolute, with its query, header names are in lower case.
@@ -241,7 +242,7 @@ export const layer = (routes: Routes): Layer.Layer<HttpClient.HttpClient | Reque
           }
           const { size, stream } = open(reply.body ?? "")
           const body = reply.cutAfter === undefined ? stream : cut(stream, reply.cutAfter)
-          const response: HttpClientResponse.HttpClientResponse = new StubResponse(
+          const response: HttpClientResponse.HttpClientResponse = new StreamResponse(
             clientRequest,
             reply.status ?? 200,
             headersOf(reply, size),

@@ -10,18 +10,8 @@ import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 
-/** What the network does to a connection: an Error with a `code`, as sockets give. */
-export class ConnectionError extends Error {
-  readonly code: string
-  constructor(code: string, message: string) {
-    super(`${code}: ${message}`)
-    this.name = "Error"
-    this.code = code
-  }
-}
-
 /** A response whose bytes are pulled from a stream. Whatever that fails with is a `ResponseError`, as in the real clients. */
-export class StubResponse extends Inspectable.Class implements HttpClientResponse.HttpClientResponse {
+export class StreamResponse extends Inspectable.Class implements HttpClientResponse.HttpClientResponse {
   readonly [HttpIncomingMessage.TypeId]: HttpIncomingMessage.TypeId = HttpIncomingMessage.TypeId
   readonly [HttpClientResponse.TypeId]: HttpClientResponse.TypeId = HttpClientResponse.TypeId
   readonly remoteAddress = Option.none<string>()
@@ -29,22 +19,26 @@ export class StubResponse extends Inspectable.Class implements HttpClientRespons
   readonly status: number
   readonly headers: Headers.Headers
   readonly stream: Stream.Stream<Uint8Array, ResponseError>
+  private readonly setCookie: ReadonlyArray<string>
 
   constructor(
     request: HttpClientRequest.HttpClientRequest,
     status: number,
     headers: Headers.Headers,
-    body: Stream.Stream<Uint8Array, unknown>
+    body: Stream.Stream<Uint8Array, unknown>,
+    /** The values of Set-Cookie, which cannot be joined to one. */
+    setCookie: ReadonlyArray<string> = headers["set-cookie"] === undefined ? [] : [headers["set-cookie"]]
   ) {
     super()
     this.request = request
     this.status = status
     this.headers = headers
+    this.setCookie = setCookie
     this.stream = Stream.mapError(body, (cause) => this.undecodable(cause))
   }
 
   get cookies(): Cookies.Cookies {
-    return Cookies.fromSetCookie(this.headers["set-cookie"] ?? [])
+    return Cookies.fromSetCookie(this.setCookie)
   }
 
   get arrayBuffer(): Effect.Effect<ArrayBuffer, ResponseError> {
@@ -76,7 +70,12 @@ export class StubResponse extends Inspectable.Class implements HttpClientRespons
   }
 
   get formData(): Effect.Effect<FormData, ResponseError> {
-    return Effect.fail(this.undecodable(new Error("a stubbed response has no form data")))
+    return Effect.flatMap(this.arrayBuffer, (bytes) =>
+      Effect.tryPromise({
+        try: () => new Response(bytes, { headers: this.headers }).formData(),
+        catch: (cause) => this.undecodable(cause)
+      })
+    )
   }
 
   toJSON(): unknown {
