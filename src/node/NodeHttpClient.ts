@@ -6,7 +6,7 @@
 import { X509Certificate } from "node:crypto"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
-import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
+import type { HttpClientError } from "@effect/platform/HttpClientError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -29,7 +29,7 @@ export interface Options {
 }
 
 /**
- * An undici client that honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (and their lower-case spellings, which come
+ * A client that honours `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY` (and their lower-case spellings, which come
  * first), with a bound on the time to connect. Plain http goes to a proxy as such, https through a tunnel. Fails with a
  * `ValueError` when an option or a proxy's URL is bad. An `ImageManager` lets the memory of a body's chunks be used again when it
  * has taken them: who listens to its bodies keeps copies.
@@ -40,9 +40,9 @@ export interface Options {
 export const layer = (options: Options = {}): Layer.Layer<HttpClient.HttpClient, ValueError> =>
   "bun" in process.versions
     ? layerBun(options)
-    : Layer.unwrapScoped(Effect.map(Effect.flatMap(settingsOf(options), makeLazily), HttpClient.layerMergedContext))
+    : Layer.scoped(HttpClient.HttpClient, Effect.flatMap(settingsOf(options), makeLazily))
 
-/** Undici takes longer to load than most images to verify, and a hit needs none of it: it comes with the first request. */
+/** A hit needs no client, so it is loaded with the first request. */
 const makeLazily = Effect.fnUntraced(function* (settings: Settings) {
   const scope = yield* Effect.scope
   const client = yield* Effect.promise(() => import("./undiciClient.js")).pipe(
@@ -51,11 +51,9 @@ const makeLazily = Effect.fnUntraced(function* (settings: Settings) {
     Effect.uninterruptible,
     Effect.cached
   )
-  return Effect.succeed(
-    HttpClient.makeWith(
-      (request) => Effect.flatMap(client, ({ execute }) => Effect.flatMap(request, execute)),
-      Effect.succeed<HttpClientRequest>
-    )
+  return HttpClient.makeWith<never, never, HttpClientError, never>(
+    Effect.flatMap((request) => Effect.flatMap(client, ({ execute }) => execute(request))),
+    Effect.succeed
   )
 })
 
@@ -80,8 +78,7 @@ const settingsOf = Effect.fnUntraced(function* ({ connectTimeout, extraCaCertifi
   const settings: Settings = {
     connectTimeout: timeout,
     extraCaCertificates,
-    httpProxy: yield* proxyOf("HTTP_PROXY"),
-    httpsProxy: yield* proxyOf("HTTPS_PROXY")
+    proxies: { httpProxy: yield* proxyOf("HTTP_PROXY"), httpsProxy: yield* proxyOf("HTTPS_PROXY") }
   }
   return settings
 })

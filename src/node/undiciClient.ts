@@ -1,27 +1,144 @@
-import { readFileSync } from "node:fs"
 import type { OnReadOpts, Socket } from "node:net"
 import { Readable } from "node:stream"
-import * as tls from "node:tls"
+import * as Headers from "@effect/platform/Headers"
 import * as HttpClient from "@effect/platform/HttpClient"
-import * as HttpClientError from "@effect/platform/HttpClientError"
-import type { HttpClientResponse } from "@effect/platform/HttpClientResponse"
-import * as PlatformClient from "@effect/platform-node/NodeHttpClient"
-import * as Undici from "@effect/platform-node/Undici"
+import { RequestError } from "@effect/platform/HttpClientError"
+import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
+import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Predicate from "effect/Predicate"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
+import type { buildConnector, Dispatcher } from "undici"
+import makeConnector from "undici/lib/core/connect.js"
+import EnvHttpProxyAgent from "undici/lib/dispatcher/env-http-proxy-agent.js"
 import { makeSlabs } from "../internal/buffer.js"
-import { fromBody } from "./undiciBody.js"
+import { StreamResponse } from "../internal/streamResponse.js"
+import { trusting } from "./authorities.js"
+import { ReceivedBody } from "./receivedBody.js"
 import { guardedPool } from "./undiciGuard.js"
 
-export interface Settings {
-  readonly connectTimeout: Duration.Duration
-  readonly extraCaCertificates: ReadonlyArray<string> | undefined
-  /** The URLs of the proxies, empty where there is none. */
+/** The URLs of the proxies, empty where there is none. */
+export interface Proxies {
   readonly httpProxy: string
   readonly httpsProxy: string
 }
+
+export interface Settings {
+  readonly connectTimeout: Duration.Duration
+  /** In PEM, to trust beside the usual ones. */
+  readonly extraCaCertificates: ReadonlyArray<string> | undefined
+  readonly proxies: Proxies
+}
+
+/** An HttpClient on undici's dispatchers. */
+export const make = (settings: Settings): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
+  Effect.map(makeDispatchers(settings), ({ plain, secure }) =>
+    HttpClient.make((request, url, signal) =>
+      Effect.flatMap(encode(request), (body) => {
+        const options: Dispatcher.DispatchOptions = {
+          origin: url.origin,
+          path: url.pathname + url.search,
+          method: request.method,
+          headers: request.headers,
+          body,
+          // Who asks knows how long to wait.
+          headersTimeout: 0,
+          bodyTimeout: 0
+        }
+        return exchange(url.protocol === "https:" ? secure : plain, options, request, signal)
+      })
+    )
+  )
+
+/** Send a request and wait for the head of its response. */
+const exchange = (
+  dispatcher: Dispatcher,
+  options: Dispatcher.DispatchOptions,
+  request: HttpClientRequest,
+  signal: AbortSignal
+): Effect.Effect<StreamResponse, RequestError> =>
+  Effect.async((resume) => {
+    let body: ReceivedBody | undefined
+    dispatcher.dispatch(options, {
+      onRequestStart: (controller) => {
+        const abort = () => controller.abort(new Error("nobody waits for this request any more"))
+        if (signal.aborted) return abort()
+        signal.addEventListener("abort", abort, { once: true })
+        body = new ReceivedBody({
+          pause: () => controller.pause(),
+          resume: () => controller.resume(),
+          abort
+        })
+      },
+      onResponseStart: (_, status, headers) => {
+        if (status < 200 || body === undefined) return
+        const setCookie = [headers["set-cookie"] ?? []].flat()
+        resume(Effect.succeed(new StreamResponse(request, status, Headers.fromInput(headers), body.stream, setCookie)))
+      },
+      onResponseData: (_, piece) => body?.push(piece),
+      onResponseEnd: () => body?.finish(),
+      onResponseError: (_, cause) => {
+        resume(new RequestError({ request, reason: "Transport", cause }))
+        body?.finish(Option.some(cause))
+      }
+    })
+  })
+
+type RequestBody = NonNullable<Dispatcher.DispatchOptions["body"]>
+
+const isRequestBody = (body: unknown): body is RequestBody =>
+  typeof body === "string" || body instanceof Uint8Array || body instanceof Readable || body instanceof FormData
+
+const encode = (request: HttpClientRequest): Effect.Effect<RequestBody | null, RequestError> => {
+  const { body } = request
+  switch (body._tag) {
+    case "Empty":
+      return Effect.succeed(null)
+    case "Stream":
+      return NodeStream.toReadable(body.stream)
+    default: {
+      const content = body._tag === "FormData" ? body.formData : body.body
+      return isRequestBody(content)
+        ? Effect.succeed(content)
+        : Effect.fail(new RequestError({ request, reason: "Encode", description: "a body that cannot be sent" }))
+    }
+  }
+}
+
+const makeDispatchers = Effect.fnUntraced(function* (settings: Settings) {
+  const { connectTimeout, extraCaCertificates, proxies } = settings
+  // Its agents for proxies call what only the whole of it adds to a dispatcher.
+  if (proxies.httpProxy + proxies.httpsProxy !== "") yield* Effect.promise(() => import("undici"))
+  const connect = { timeout: Duration.toMillis(connectTimeout), ...trusting(extraCaCertificates) }
+  const secureConnector = makeConnector(connect)
+  /** Not for TLS: its records are small whatever is done, and its connector keeps the sessions. */
+  const connector: buildConnector.connector = (target, callback) =>
+    target.protocol === "https:"
+      ? secureConnector(target, callback)
+      : makeConnector({ ...connect, onread: onread() })(target, callback)
+  const agent = (proxies: Proxies) =>
+    Effect.acquireRelease(
+      Effect.sync(
+        () =>
+          new EnvHttpProxyAgent({
+            ...proxies,
+            connect: connector,
+            proxyTls: connect,
+            requestTls: connect,
+            factory: guardedPool,
+            proxyTunnel: false
+          })
+      ),
+      // Not destroyed: what is under way may be for others who share the download. It only takes no more requests.
+      (dispatcher) => Effect.sync(() => void dispatcher.close().catch(() => undefined))
+    )
+  // Two agents, because one would send https to HTTP_PROXY where HTTPS_PROXY is not set.
+  return {
+    plain: yield* agent({ ...proxies, httpsProxy: "" }),
+    secure: yield* agent({ ...proxies, httpProxy: "" })
+  }
+})
 
 const slabSize = 1024 * 1024
 const smallestRead = 64 * 1024
@@ -37,77 +154,5 @@ const onread = (): OnReadOpts => {
     callback(this: Socket, count: number) {
       return this.push(take(count))
     }
-  }
-}
-
-/** An HttpClient on undici. */
-export const make = (settings: Settings): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
-  Effect.map(makeDispatcher(settings), (dispatcher) =>
-    HttpClient.transformResponse(PlatformClient.makeUndici(dispatcher), Effect.map(withPieces))
-  )
-
-/** The response with another way to read its body. */
-const withPieces = (response: HttpClientResponse): HttpClientResponse => {
-  const body =
-    Predicate.hasProperty(response, "source") && Predicate.hasProperty(response.source, "body")
-      ? response.source.body
-      : undefined
-  if (!(body instanceof Readable)) return response
-  const stream = fromBody(
-    body,
-    (cause) => new HttpClientError.ResponseError({ request: response.request, response, reason: "Decode", cause })
-  )
-  return Object.create(response, { stream: { value: stream } })
-}
-
-const makeDispatcher = Effect.fnUntraced(function* (settings: Settings) {
-  const { connectTimeout, extraCaCertificates, httpProxy, httpsProxy } = settings
-  const connect = {
-    timeout: Duration.toMillis(connectTimeout),
-    ...(extraCaCertificates === undefined ? {} : { secureContext: trusting(extraCaCertificates) })
-  }
-  const secureConnector = Undici.buildConnector(connect)
-  /** Not for TLS: its records are small whatever is done, and its connector keeps the sessions. */
-  const connector: Undici.buildConnector.connector = (target, callback) =>
-    target.protocol === "https:"
-      ? secureConnector(target, callback)
-      : Undici.buildConnector({ ...connect, onread: onread() })(target, callback)
-  const agent = (proxies: { readonly httpProxy: string; readonly httpsProxy: string }) =>
-    Effect.acquireRelease(
-      Effect.sync(
-        () =>
-          new Undici.EnvHttpProxyAgent({
-            ...proxies,
-            connect: connector,
-            proxyTls: connect,
-            requestTls: connect,
-            factory: guardedPool,
-            proxyTunnel: false
-          })
-      ),
-      // Not destroyed: what is under way may be for others who share the download. It only takes no more requests.
-      (dispatcher) => Effect.sync(() => void dispatcher.close().catch(() => undefined))
-    )
-  // Two agents, because one would send https to HTTP_PROXY where HTTPS_PROXY is not set.
-  const plain = yield* agent({ httpProxy, httpsProxy: "" })
-  const secure = yield* agent({ httpProxy: "", httpsProxy })
-  return plain.compose(
-    (dispatch) => (request, handler) =>
-      String(request.origin).startsWith("https:") ? secure.dispatch(request, handler) : dispatch(request, handler)
-  )
-})
-
-/** A TLS context that trusts the usual authorities and these. */
-const trusting = (certificates: ReadonlyArray<string>): tls.SecureContext =>
-  tls.createSecureContext({ ca: [...usualCertificates(), ...certificates] })
-
-/** What Node.js trusts by itself. Given a list, it trusts nothing else: not even NODE_EXTRA_CA_CERTS. */
-const usualCertificates = (): ReadonlyArray<string> => {
-  const file = process.env["NODE_EXTRA_CA_CERTS"] ?? ""
-  if (file === "") return tls.rootCertificates
-  try {
-    return [...tls.rootCertificates, readFileSync(file, "utf8")]
-  } catch {
-    return tls.rootCertificates // Node.js has warned about it and goes on, too
   }
 }

@@ -1,6 +1,8 @@
 import type { Socket } from "node:net"
-import * as Undici from "@effect/platform-node/Undici"
 import * as Predicate from "effect/Predicate"
+import type { buildConnector, Dispatcher } from "undici"
+import makeConnector from "undici/lib/core/connect.js"
+import Pool from "undici/lib/dispatcher/pool.js"
 
 /** The parts of undici's HTTP/1 parser that are of interest here. */
 interface Parser {
@@ -43,7 +45,7 @@ const release = (socket: Socket): void => {
 }
 
 const guarded =
-  (connect: Undici.buildConnector.connector): Undici.buildConnector.connector =>
+  (connect: buildConnector.connector): buildConnector.connector =>
   (options, callback) =>
     connect(options, (...result) => {
       const [, socket] = result
@@ -53,14 +55,14 @@ const guarded =
     })
 
 /** The `factory` of an agent whose connections may end while their bodies are not read yet. */
-export const guardedPool = (origin: string | URL, options: object): Undici.Dispatcher => {
+export const guardedPool = (origin: string | URL, options: object): Dispatcher => {
   const connect = Predicate.hasProperty(options, "connect") ? options.connect : undefined
-  return new Undici.Pool(origin, {
+  return new Pool(origin, {
     ...options,
-    connect: guarded(isConnector(connect) ? connect : Undici.buildConnector(isOptions(connect) ? connect : {}))
+    connect: guarded(isConnector(connect) ? connect : makeConnector(isOptions(connect) ? connect : {}))
   })
 }
 
-const isConnector = (value: unknown): value is Undici.buildConnector.connector => typeof value === "function"
+const isConnector = (value: unknown): value is buildConnector.connector => typeof value === "function"
 
-const isOptions = (value: unknown): value is Undici.buildConnector.BuildOptions => Predicate.isRecord(value)
+const isOptions = (value: unknown): value is buildConnector.BuildOptions => Predicate.isRecord(value)
