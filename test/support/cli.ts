@@ -33,7 +33,7 @@ export interface Sandbox {
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
-  /** When standard error holds this, the process gets this signal. */
+  /** When standard error holds this, the process gets this signal, once: asked twice, it leaves without cleaning up. */
   readonly signal?: { readonly when: string; readonly name: NodeJS.Signals }
 }
 
@@ -50,8 +50,10 @@ const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>
       stdout += text
     })
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      const { name, when = "" } = options.signal ?? {}
+      const isNew = !stderr.includes(when)
       stderr += text
-      if (options.signal !== undefined && stderr.includes(options.signal.when)) child.kill(options.signal.name)
+      if (isNew && stderr.includes(when)) child.kill(name)
     })
     child.on("close", (code, signal) => resume(Effect.succeed({ code, signal, stdout, stderr })))
     return Effect.sync(() => child.kill("SIGKILL"))
