@@ -3,12 +3,19 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import { makeBuffer } from "./buffer.js"
+import * as Follower from "./follower.js"
 
-export interface RingOptions {
+export interface RingOptions<E> {
   /** In bytes, a multiple of `portion`. */
   readonly size: number
   /** Consumers get whole multiples of this, at the end excepted: a call for every few bytes costs more than the bytes. */
   readonly portion: number
+  readonly consumers: ReadonlyArray<Consumer<E>>
+  /**
+   * Who takes the bytes in place of all consumers, if anybody can: asked for the first bytes, and for the first ones after
+   * each time that the ring settles. What it leaves, the consumers take, and meet what stopped it.
+   */
+  readonly follower?: Effect.Effect<Follower.Follower | undefined, E>
 }
 
 /**
@@ -35,13 +42,19 @@ interface Lane<E> {
   running: Fiber.Fiber<void, E> | undefined
 }
 
+interface Following {
+  readonly counters: Follower.Counters
+  readonly fiber: Fiber.Fiber<void>
+}
+
 const wordSize = 8
 
 /** The consumers run in the background, in the Scope. What they have not begun to take when it closes they never get. */
 export const make = Effect.fnUntraced(function* <E>(
-  { portion, size }: RingOptions,
-  ...consumers: ReadonlyArray<Consumer<E>>
+  options: RingOptions<E>
 ): Effect.fn.Return<Ring<E>, never, Scope.Scope> {
+  const { consumers, portion, size } = options
+  const { follower = Effect.succeed(undefined) } = Follower.possible ? options : {}
   const scope = yield* Effect.scope
   const memory = makeBuffer(size + wordSize)
   const lanes = consumers.map((consume): Lane<E> => ({ consume, taken: 0, running: undefined }))
@@ -51,8 +64,11 @@ export const make = Effect.fnUntraced(function* <E>(
   let origin = 0
   let settling = false
   let failure: Cause.Cause<E> | undefined
+  let following: Following | undefined
+  /** Whether a follower has been asked for. */
+  let asked = false
 
-  const takenByAll = () => Math.min(...lanes.map(({ taken }) => taken))
+  const takenByAll = () => following?.counters.taken(filled) ?? Math.min(...lanes.map(({ taken }) => taken))
   /** A piece of the ring, counted from the first byte ever: up to `length` bytes, no further than to its edge. */
   const piece = (position: number, length: number) => {
     const start = position % size
@@ -81,7 +97,7 @@ export const make = Effect.fnUntraced(function* <E>(
     })
 
   const wake = (lane: Lane<E>): Effect.Effect<void> => {
-    if (lane.running !== undefined || next(lane).length === 0) return Effect.void
+    if (following !== undefined || lane.running !== undefined || next(lane).length === 0) return Effect.void
     return Effect.interruptible(run(lane)).pipe(
       Effect.tapErrorCause((cause) =>
         Effect.sync(() => {
@@ -96,6 +112,43 @@ export const make = Effect.fnUntraced(function* <E>(
     )
   }
   const wakeAll = Effect.uninterruptible(Effect.suspend(() => Effect.forEach(lanes, wake, { discard: true })))
+  const rest = Effect.suspend(() =>
+    Effect.forEach(lanes, ({ running }) => (running === undefined ? Effect.void : Fiber.join(running)), {
+      discard: true
+    })
+  )
+
+  const attach = Effect.suspend(() => {
+    asked = true
+    return Effect.flatMap(follower, (run) => (run === undefined ? Effect.void : follow(run)))
+  }).pipe(Effect.uninterruptible)
+
+  const follow = (run: Follower.Follower): Effect.Effect<void> => {
+    const from = filled
+    const counters = new Follower.Counters(from)
+    const left = Effect.suspend(() => {
+      for (const lane of lanes) lane.taken = counters.taken(filled)
+      following = undefined
+      moved.unsafeOpen()
+      return wakeAll
+    })
+    return Effect.interruptible(run({ memory, size, cells: counters.cells, from })).pipe(
+      Effect.catchAllCause(() => Effect.void), // the consumers need the same thread, and have the error
+      Effect.zipRight(left),
+      Effect.forkIn(scope),
+      Effect.map((fiber) => {
+        following = { counters, fiber }
+      })
+    )
+  }
+
+  /** Wait until somebody has taken more. */
+  const room = (taken: number): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      moved.unsafeClose()
+      following?.counters.whenMoved(taken, () => moved.unsafeOpen())
+      return moved.await
+    })
 
   /**
    * V8 copies to shared memory by words, but five times slower by bytes where the two do not begin alike within a word. What
@@ -108,16 +161,17 @@ export const make = Effect.fnUntraced(function* <E>(
   const put = (bytes: Uint8Array): Effect.Effect<void, E> =>
     Effect.suspend(() => {
       if (failure !== undefined) return Effect.failCause(failure)
+      if (!asked) return Effect.zipRight(attach, put(bytes))
       align(bytes)
-      const free = piece(filled, size - (filled - takenByAll()))
-      if (free.length === 0) {
-        moved.unsafeClose()
-        return Effect.zipRight(moved.await, put(bytes))
-      }
+      const taken = takenByAll()
+      const free = piece(filled, size - (filled - taken))
+      if (free.length === 0) return Effect.zipRight(room(taken), put(bytes))
       const fits = bytes.length <= free.length
       free.set(fits ? bytes : bytes.subarray(0, free.length))
       filled += Math.min(bytes.length, free.length)
-      return fits ? wakeAll : Effect.zipRight(wakeAll, put(bytes.subarray(free.length)))
+      following?.counters.advance(filled, origin, portion)
+      const told = following === undefined ? wakeAll : Effect.void
+      return fits ? told : Effect.zipRight(told, put(bytes.subarray(free.length)))
     })
 
   return {
@@ -125,14 +179,10 @@ export const make = Effect.fnUntraced(function* <E>(
     filled: () => filled,
     settle: Effect.suspend(() => {
       settling = true
-      return Effect.zipRight(
-        wakeAll,
-        Effect.suspend(() =>
-          Effect.forEach(lanes, ({ running }) => (running === undefined ? Effect.void : Fiber.join(running)), {
-            discard: true
-          })
-        )
-      )
-    }).pipe(Effect.ensuring(Effect.sync(() => (settling = false))))
+      asked = false
+      if (following === undefined) return Effect.void
+      Follower.dismiss(following.counters.cells, "whenEmpty")
+      return Fiber.join(following.fiber)
+    }).pipe(Effect.zipRight(wakeAll), Effect.zipRight(rest), Effect.ensuring(Effect.sync(() => (settling = false))))
   }
 })

@@ -7,6 +7,7 @@ import type { ImageError } from "../ImageError.js"
 import type { Sha256 } from "../Sha256.js"
 import { makeBuffer } from "./buffer.js"
 import { orStorageFailed, type Subject } from "./failure.js"
+import * as Follower from "./follower.js"
 import { hashFile } from "./hashFile.js"
 import * as Ring from "./ring.js"
 
@@ -59,7 +60,8 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
   let adopted: Sha256 | undefined
   /** How many bytes of the file did not come through the ring; less than nothing when some that did were thrown away. */
   let others = 0
-  let unsynced = 0
+  /** What had come through the ring at the last sync. */
+  let synced = 0
   let syncing: Fiber.Fiber<void, ImageError> = Fiber.void
 
   const started = Effect.suspend(() => {
@@ -75,17 +77,23 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
     yield* Fiber.join(syncing)
     syncing = yield* storage(file.sync).pipe(Effect.uninterruptible, Effect.forkIn(scope))
   })
-  const write = (bytes: Uint8Array) =>
+  const write = (bytes: Uint8Array) => storage(file.writeAll(bytes))
+  const { filled, put, settle } = yield* Ring.make<ImageError>({
+    size: ringSize,
+    portion,
+    consumers: [write, hash],
+    follower: Effect.map(started, (digest) => Follower.between(digest, file))
+  })
+
+  const append = (chunk: Uint8Array) =>
     Effect.zipRight(
-      storage(file.writeAll(bytes)),
+      put(chunk),
       Effect.suspend(() => {
-        unsynced += bytes.length
-        if (unsynced < syncStep) return Effect.void
-        unsynced = 0
+        if (filled() - synced < syncStep) return Effect.void
+        synced = filled()
         return syncSoon
       })
     )
-  const { filled, put, settle } = yield* Ring.make<ImageError>({ size: ringSize, portion }, write, hash)
 
   const adopt = Effect.fnUntraced(function* (place: (to: string) => Effect.Effect<boolean>) {
     const clone = `${path}.clone`
@@ -118,7 +126,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
     expect: (length) => {
       size = length
     },
-    append: put,
+    append,
     adopt,
     restart: Effect.gen(function* () {
       yield* settle

@@ -5,6 +5,7 @@ import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import { giveBack, makeSlabs } from "../../src/internal/buffer.js"
+import * as Follower from "../../src/internal/follower.js"
 import * as Ring from "../../src/internal/ring.js"
 
 const small = { size: 64, portion: 16 }
@@ -36,7 +37,7 @@ describe("ring", () => {
         Effect.gen(function* () {
           const quick = collector()
           const slow = collector(Effect.replicateEffect(Effect.yieldNow(), yields, { discard: true }))
-          const ring = yield* Ring.make(small, quick.consume, slow.consume)
+          const ring = yield* Ring.make({ ...small, consumers: [quick.consume, slow.consume] })
           for (const { bytes, offset } of chunks) {
             const memory = new Uint8Array(bytes.length + offset)
             memory.set(bytes, offset)
@@ -55,7 +56,7 @@ describe("ring", () => {
   it.scoped("hands out whole portions, and the rest when it settles", () =>
     Effect.gen(function* () {
       const { consume, pieces } = collector()
-      const ring = yield* Ring.make(small, consume)
+      const ring = yield* Ring.make({ ...small, consumers: [consume] })
       for (let i = 0; i < 6; i++) yield* ring.put(counting(7, 7 * i))
       yield* Effect.yieldNow()
       assert.isTrue(pieces.every(({ length }) => length > 0 && length % small.portion === 0))
@@ -72,7 +73,7 @@ describe("ring", () => {
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const { consume, pieces } = collector(Deferred.await(gate))
-      const ring = yield* Ring.make(small, consume)
+      const ring = yield* Ring.make({ ...small, consumers: [consume] })
       yield* ring.put(counting(16))
       yield* Effect.yieldNow()
       yield* ring.put(counting(32, 16))
@@ -89,7 +90,7 @@ describe("ring", () => {
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void>()
       const stuck = collector(Deferred.await(gate))
-      const ring = yield* Ring.make(small, collector().consume, stuck.consume)
+      const ring = yield* Ring.make({ ...small, consumers: [collector().consume, stuck.consume] })
       const producer = yield* Effect.fork(ring.put(counting(100)))
       for (let i = 0; i < 20; i++) yield* Effect.yieldNow()
       assert.strictEqual(ring.filled(), small.size)
@@ -104,7 +105,7 @@ describe("ring", () => {
   it.scoped("a consumer's failure reaches the producer that waits, the next one, and who settles", () =>
     Effect.gen(function* () {
       const gate = yield* Deferred.make<void, string>()
-      const ring = yield* Ring.make<string>(small, () => Deferred.await(gate), collector().consume)
+      const ring = yield* Ring.make<string>({ ...small, consumers: [() => Deferred.await(gate), collector().consume] })
       const producer = yield* Effect.fork(ring.put(counting(100)))
       for (let i = 0; i < 20; i++) yield* Effect.yieldNow()
       yield* Deferred.fail(gate, "the disk is full")
@@ -119,7 +120,7 @@ describe("ring", () => {
       Effect.gen(function* () {
         const gate = yield* Deferred.make<void>()
         const { bytes, consume } = collector(Deferred.await(gate))
-        const ring = yield* Ring.make(small, consume)
+        const ring = yield* Ring.make({ ...small, consumers: [consume] })
         const producer = yield* Effect.fork(ring.put(counting(100)))
         for (let i = 0; i < 20; i++) yield* Effect.yieldNow()
         yield* Fiber.interrupt(producer)
@@ -142,7 +143,7 @@ describe("ring", () => {
               Effect.zipRight(Effect.yieldNow()),
               Effect.zipRight(Effect.sync(() => void log.push("ends")))
             )
-          const ring = yield* Ring.make({ size: 64, portion: 16 }, consume)
+          const ring = yield* Ring.make({ ...small, consumers: [consume] })
           yield* ring.put(counting(16))
           yield* Effect.yieldNow()
           yield* ring.put(counting(32))
@@ -150,6 +151,134 @@ describe("ring", () => {
       )
       assert.deepStrictEqual(log, ["begins", "ends"])
     })
+  )
+})
+
+/** Takes up to `most` bytes at a time, as a thread would, until it has taken `limit`. */
+const follower = (most: number, limit = Number.POSITIVE_INFINITY) => {
+  const taken: Array<number> = []
+  let started = 0
+  let interrupted = 0
+  const run: Follower.Follower = ({ cells, from, memory, size }) =>
+    Effect.gen(function* () {
+      started++
+      for (let position = from; ; ) {
+        const leaving = Atomics.load(cells, Follower.cell.leave)
+        const waiting = (Atomics.load(cells, Follower.cell.filled) - position) | 0
+        if (taken.length >= limit || (leaving === Follower.leave.whenEmpty && waiting === 0)) return
+        const start = position % size
+        const length = Math.min(most, waiting, size - start)
+        const origin = Atomics.load(cells, Follower.cell.origin)
+        taken.push(...memory.subarray(origin + start, origin + start + length))
+        position += length
+        Atomics.store(cells, Follower.cell.taken, position | 0)
+        Atomics.notify(cells, Follower.cell.taken)
+        // Promises that others wait for are settled by turns of the event loop.
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      }
+    }).pipe(Effect.onInterrupt(() => Effect.sync(() => interrupted++)))
+  return { effect: Effect.succeed(run), taken, started: () => started, interrupted: () => interrupted }
+}
+
+describe("a ring with a follower", () => {
+  it.effect.prop(
+    "every byte is taken once and in order: by the follower, and by each consumer what it leaves",
+    [
+      FastCheck.array(
+        FastCheck.record({
+          bytes: FastCheck.uint8Array({ maxLength: 200 }),
+          offset: FastCheck.nat({ max: 9 }),
+          settles: FastCheck.boolean()
+        }),
+        { maxLength: 8 }
+      ),
+      FastCheck.integer({ min: 1, max: 100 }),
+      FastCheck.option(FastCheck.nat({ max: 300 }), { nil: undefined })
+    ],
+    ([chunks, most, limit]) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          const thread = follower(most, limit)
+          const [one, other] = [collector(), collector(Effect.yieldNow())]
+          const ring = yield* Ring.make({
+            ...small,
+            consumers: [one.consume, other.consume],
+            follower: thread.effect
+          })
+          for (const { bytes, offset, settles } of chunks) {
+            const memory = new Uint8Array(bytes.length + offset)
+            memory.set(bytes, offset)
+            yield* ring.put(memory.subarray(offset))
+            memory.fill(0xff) // it is the caller's again
+            if (settles) yield* ring.settle
+          }
+          yield* ring.settle
+          const expected = chunks.flatMap(({ bytes }) => [...bytes])
+          assert.strictEqual(ring.filled(), expected.length)
+          assert.deepStrictEqual([...thread.taken, ...one.bytes()], expected)
+          assert.deepStrictEqual(other.bytes(), one.bytes())
+          if (limit === undefined) assert.deepStrictEqual(one.pieces, [])
+        })
+      ),
+    { fastCheck: { numRuns: 50 } }
+  )
+
+  it.scopedLive("is asked for with the first bytes, and again after it has settled", () =>
+    Effect.gen(function* () {
+      const thread = follower(8)
+      const ring = yield* Ring.make({ ...small, consumers: [], follower: thread.effect })
+      assert.strictEqual(thread.started(), 0)
+      for (const round of [1, 2]) {
+        yield* ring.put(counting(10))
+        yield* ring.put(counting(10))
+        yield* ring.settle
+        assert.strictEqual(thread.started(), round)
+      }
+      assert.deepStrictEqual(
+        thread.taken,
+        [1, 2, 3, 4].flatMap(() => [...counting(10)])
+      )
+    })
+  )
+
+  it.scopedLive("a follower that breaks leaves the rest to the consumers, who fail for themselves", () =>
+    Effect.gen(function* () {
+      const { bytes, consume } = collector()
+      const ring = yield* Ring.make<string>({
+        ...small,
+        consumers: [consume, () => Effect.fail("the disk is full")],
+        follower: Effect.succeed(() => Effect.die("the thread has ended"))
+      })
+      assert.strictEqual(yield* Effect.flip(ring.put(counting(100))), "the disk is full")
+      assert.strictEqual(yield* Effect.flip(ring.settle), "the disk is full")
+      assert.deepStrictEqual(bytes(), [...counting(64)])
+    })
+  )
+
+  it.live("it is interrupted when the Scope closes", () =>
+    Effect.gen(function* () {
+      const thread = follower(0)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const ring = yield* Ring.make({ ...small, consumers: [], follower: thread.effect })
+          yield* ring.put(counting(10))
+          yield* Effect.yieldNow()
+        })
+      )
+      assert.deepStrictEqual([thread.started(), thread.interrupted()], [1, 1])
+    })
+  )
+
+  it.prop(
+    "counts are right far beyond what a cell holds",
+    [FastCheck.integer({ min: 0, max: 2 ** 40 }), FastCheck.nat({ max: 2 ** 23 }), FastCheck.nat({ max: 2 ** 23 })],
+    ([from, put, left]) => {
+      const counters = new Follower.Counters(from)
+      counters.advance(from + put, 0, 1)
+      const taken = from + Math.max(0, put - left)
+      Atomics.store(counters.cells, Follower.cell.taken, taken | 0)
+      assert.strictEqual(counters.taken(from + put), taken)
+    }
   )
 })
 

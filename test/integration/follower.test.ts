@@ -1,0 +1,134 @@
+import { createHash } from "node:crypto"
+import { readdirSync, readFileSync, readlinkSync } from "node:fs"
+import { join } from "node:path"
+import * as FileSystem from "@effect/platform/FileSystem"
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { Hasher } from "../../src/index.js"
+import * as Follower from "../../src/internal/follower.js"
+import * as Staging from "../../src/internal/staging.js"
+import * as Files from "../../src/node/files.js"
+import { NodeHasher } from "../../src/node/index.js"
+import * as Threads from "../../src/node/threads.js"
+import * as Processes from "../support/processes.js"
+
+const mebibyte = 1024 * 1024
+/** So much is hashed on a thread, when it is told. */
+const large = 64 * mebibyte
+
+const layer = Layer.mergeAll(NodeHasher.layer, Files.layer, Threads.layer)
+
+/** A file that will be large, so it is said. */
+const stage = (path: string) =>
+  Effect.tap(Staging.make({ image: "x", asset: "rootfs" }, path, undefined), (staged) =>
+    Effect.sync(() => staged.expect(large))
+  )
+
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
+
+const follows = Effect.gen(function* () {
+  const directory = yield* Processes.temporaryDirectory
+  const fs = yield* FileSystem.FileSystem
+  const { start } = yield* Hasher.Hasher
+  const digest = yield* start({ size: large, busy: true })
+  const file = yield* fs.open(join(directory, "file"), { flag: "wx" })
+  return { digest, file, follower: Follower.between(digest, file) }
+})
+
+describe("a thread that takes what arrives by itself", () => {
+  it.effect.prop(
+    "hashes and writes every byte, however they arrive, and after a new beginning too",
+    [
+      FastCheck.array(
+        FastCheck.record({ length: FastCheck.nat({ max: 3 * mebibyte }), offset: FastCheck.nat({ max: 9 }) }),
+        { maxLength: 10 }
+      ),
+      FastCheck.nat({ max: 10 })
+    ],
+    ([chunks, restartAt]) =>
+      Effect.gen(function* () {
+        const path = join(yield* Processes.temporaryDirectory, "file")
+        const staged = yield* stage(path)
+        let expected: Array<Uint8Array> = []
+        for (const [index, { length, offset }] of chunks.entries()) {
+          if (index === restartAt) {
+            yield* staged.restart
+            staged.expect(large)
+            expected = []
+          }
+          const memory = Processes.someBytes(length + offset)
+          expected.push(Uint8Array.from(memory.subarray(offset))) // slice() of a Buffer is no copy
+          yield* staged.append(memory.subarray(offset))
+          memory.fill(0xff) // it is ours again
+        }
+        const whole = Buffer.concat(expected)
+        assert.strictEqual(staged.position(), whole.length)
+        assert.strictEqual<string>(yield* staged.digest, sha256(whole))
+        yield* staged.sync
+        assert.isTrue(whole.equals(readFileSync(path)))
+      }).pipe(Effect.scoped, Effect.provide(layer)),
+    { fastCheck: { numRuns: 20 } }
+  )
+
+  it.scoped("there is one for a digest on a thread and a file of the disk", () =>
+    Effect.gen(function* () {
+      const { digest, file, follower } = yield* follows
+      if (!Follower.possible) return
+      assert.isDefined(follower)
+      assert.isUndefined(Follower.between({ ...digest }, file), "a swapped Hasher sees every byte itself")
+      assert.isUndefined(Follower.between(digest, { ...file }), "so does a swapped FileSystem")
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.effect("one that is interrupted lets go of the file, and the thread is there for others", () =>
+    Effect.gen(function* () {
+      const path = join(yield* Processes.temporaryDirectory, "file")
+      const bytes = Processes.someBytes(5 * mebibyte)
+      for (let round = 0; round < 5; round++) {
+        yield* Effect.scoped(Effect.flatMap(stage(path), ({ append }) => append(bytes.subarray(round))))
+        assert.deepStrictEqual(openFiles(path), [])
+        yield* Effect.flatMap(FileSystem.FileSystem, (fs) => fs.remove(path))
+      }
+      const { running } = yield* Threads.Threads
+      assert.deepStrictEqual([running()?.digests, running()?.load], [0, 0])
+      const staged = yield* stage(path)
+      yield* staged.append(bytes)
+      assert.strictEqual<string>(yield* staged.digest, sha256(bytes))
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  )
+
+  it("a full disk is an error, of a file that is as it was written so far", async (context) => {
+    const reason = Processes.reasonAgainst.mounting()
+    if (reason !== undefined) return context.skip(reason)
+    await Effect.runPromise(fullDisk.pipe(Effect.scoped, Effect.provide(layer)))
+  })
+})
+
+/** Descriptors of this process by which the file is open. */
+const openFiles = (path: string): ReadonlyArray<string> =>
+  readdirSync("/proc/self/fd").filter((descriptor) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${descriptor}`) === path
+    } catch {
+      return false // it was closed meanwhile
+    }
+  })
+
+const fullDisk: Effect.Effect<void, unknown, FileSystem.FileSystem | Hasher.Hasher | Scope.Scope> = Effect.gen(
+  function* () {
+    const disk = yield* Processes.temporaryDirectory
+    const capacity = 8 * mebibyte
+    yield* Processes.mount(["-t", "tmpfs", "-o", `size=${capacity}`, "none"], disk)
+    const path = join(disk, "file")
+    const staged = yield* stage(path)
+    const bytes = Processes.someBytes(20 * mebibyte)
+    const error = yield* Effect.flip(Effect.zipRight(staged.append(bytes), staged.digest))
+    assert.strictEqual(error.reason, "NoSpace")
+    const written = readFileSync(path)
+    assert.strictEqual(written.length, capacity)
+    assert.isTrue(written.equals(bytes.subarray(0, capacity)))
+  }
+)
