@@ -7,20 +7,28 @@ import { Effect } from "effect"
 import { ImageManager } from "smolvm-images"
 import { NodeImageManager } from "smolvm-images/node"
 
-const bytes = Buffer.alloc(5_000_000, "image")
-const sha256 = createHash("sha256").update(bytes).digest("hex")
+/** Large enough for a thread. */
+const rootfs = Buffer.alloc(60_000_000, "image")
+const kernel = rootfs.subarray(0, 5_000_000)
+const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex")
 let requests = 0
 const server = createServer((request, response) => {
   requests++
   if (request.url === "/gone") response.writeHead(404).end()
-  else response.writeHead(200, { "content-length": bytes.length }).end(bytes)
+  else {
+    const bytes = request.url === "/kernel" ? kernel : rootfs
+    response.writeHead(200, { "content-length": bytes.length }).end(bytes)
+  }
 })
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve))
 const url = (path) => `http://127.0.0.1:${server.address().port}${path}`
 
 const layer = NodeImageManager.layer({
   registry: {
-    here: { kernel: { url: url("/kernel"), sha256 }, rootfs: { url: url("/rootfs"), sha256 } },
+    here: {
+      kernel: { url: url("/kernel"), sha256: sha256(kernel) },
+      rootfs: { url: url("/rootfs"), sha256: sha256(rootfs) }
+    },
     gone: { kernel: { url: url("/gone") }, rootfs: { url: url("/gone") } }
   }
 })
@@ -28,7 +36,8 @@ const ensure = (name) => Effect.runPromise(Effect.either(ImageManager.ensureImag
 
 const first = await ensure("here")
 assert.equal(first._tag, "Right")
-assert.deepEqual(readFileSync(first.right.rootfsPath), bytes)
+assert.ok(rootfs.equals(readFileSync(first.right.rootfsPath)))
+assert.ok(kernel.equals(readFileSync(first.right.kernelPath)))
 const before = requests
 assert.equal((await ensure("here"))._tag, "Right")
 assert.equal(requests, before)

@@ -14,6 +14,7 @@ const tests = [
   "test/integration/NodeFileSystem.test.ts",
   ...["", "Client", "Resume", "Sources"].map((part) => `test/integration/transfer${part}.test.ts`),
   "test/integration/statVerification.test.ts",
+  "test/integration/follower.test.ts",
   "test/integration/cli",
   "test/unit/layerConfig.test.ts"
 ]
