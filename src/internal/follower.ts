@@ -1,26 +1,10 @@
-import type { File } from "@effect/platform/FileSystem"
 import type * as Effect from "effect/Effect"
-import type { Digest } from "../Hasher.js"
 
 /**
  * Takes the bytes of a ring by itself, on another thread: no message goes to and fro for each few of them. Ends when it is
  * told to leave and has taken all, when it can go no further, or, interrupted, at once.
  */
 export type Follower = (ring: Shared) => Effect.Effect<void>
-
-type Make = (file: File) => Follower | undefined
-
-/** By identity: a digest that wraps another one means to see what is hashed. */
-const makers = new WeakMap<Digest, Make>()
-
-/** Let what is to be hashed by this digest be followed, for those files for which `make` knows how to write it, too. */
-export const offer = (digest: Digest, make: Make): Digest => {
-  makers.set(digest, make)
-  return digest
-}
-
-/** Who hashes the bytes of a ring with this digest and writes them to this file, if anybody can. */
-export const between = (digest: Digest, file: File): Follower | undefined => makers.get(digest)?.(file)
 
 /** What a follower sees of a ring. */
 export interface Shared {
@@ -55,6 +39,8 @@ export const leave = { whenEmpty: 1, atOnce: 2 } as const
 /** Whether there can be followers here. */
 export const possible = typeof SharedArrayBuffer !== "undefined" && typeof Atomics.waitAsync === "function"
 
+export const makeCells = (): Int32Array => new Int32Array(new SharedArrayBuffer(4 * Object.keys(cell).length))
+
 /** Tell the follower to leave. */
 export const dismiss = (cells: Int32Array, when: keyof typeof leave): void => {
   Atomics.store(cells, cell.leave, leave[when])
@@ -68,7 +54,7 @@ const ring = (cells: Int32Array): void => {
 
 /** The producer's view of the cells. */
 export class Counters {
-  readonly cells = new Int32Array(new SharedArrayBuffer(4 * Object.keys(cell).length))
+  readonly cells = makeCells()
   /** How much had been put in when the bell rang last. */
   private rung: number
 

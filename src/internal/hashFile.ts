@@ -5,6 +5,7 @@ import * as Fiber from "effect/Fiber"
 import { Hasher } from "../Hasher.js"
 import type { Sha256 } from "../Sha256.js"
 import { makeBuffer } from "./buffer.js"
+import * as Delegate from "./delegate.js"
 
 /**
  * Each read and each message to another thread has its price, so that small ones cost several times as much: 64 KiB at a time
@@ -29,12 +30,14 @@ export const hashFile = (
       const expected = Number((yield* file.stat).size)
       const bufferSize = Math.max(1, Math.min(expected, largestBuffer))
       const digest = yield* hasher.start({ size: expected, busy })
+      const delegate = Delegate.between(digest, file)
       // In the file's scope and uninterruptible: a read under way cannot be stopped, only awaited.
       const read = (buffer: Uint8Array) => file.read(buffer).pipe(Effect.uninterruptible, Effect.forkIn(scope))
 
       let buffer = makeBuffer(bufferSize)
       let spare = makeBuffer(bufferSize)
-      let size = 0
+      // What it leaves, the end or an error, is met below.
+      let size = delegate === undefined ? 0 : yield* delegate.read
       let reading = yield* read(buffer)
       for (;;) {
         const count = Number(yield* Fiber.join(reading))

@@ -6,8 +6,8 @@ import { type Digest, Hasher } from "../Hasher.js"
 import type { ImageError } from "../ImageError.js"
 import type { Sha256 } from "../Sha256.js"
 import { makeBuffer } from "./buffer.js"
+import * as Delegate from "./delegate.js"
 import { orStorageFailed, type Subject } from "./failure.js"
-import * as Follower from "./follower.js"
 import { hashFile } from "./hashFile.js"
 import * as Ring from "./ring.js"
 
@@ -82,7 +82,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
     size: ringSize,
     portion,
     consumers: [write, hash],
-    follower: Effect.map(started, (digest) => Follower.between(digest, file))
+    follower: Effect.map(started, (digest) => Delegate.between(digest, file)?.follow)
   })
 
   const append = (chunk: Uint8Array) =>

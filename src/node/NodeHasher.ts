@@ -9,9 +9,9 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { type Digest, Hasher } from "../Hasher.js"
 import { makeBuffer } from "../internal/buffer.js"
-import { offer } from "../internal/follower.js"
+import { offer } from "../internal/delegate.js"
 import * as Sha256 from "../Sha256.js"
-import * as ThreadFollower from "./threadFollower.js"
+import * as ThreadDelegate from "./threadDelegate.js"
 import { isShared, type Thread, Threads, layer as threadsLayer } from "./threads.js"
 
 const MiB = 1024 * 1024
@@ -54,7 +54,7 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
           Effect.suspend(() => Effect.asVoid(thread.ask({ what: "update", id, bytes: toShared(chunk) }))),
         finish: Effect.map(thread.ask({ what: "finish", id }), (hex) => Sha256.make(String(hex)))
       }
-      return offer(digest, ThreadFollower.make(thread, id))
+      return offer(digest, ThreadDelegate.make(thread, id))
     }
 
     const acquire = (pick: () => Thread | undefined) =>

@@ -3,7 +3,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { allowThreads } from "./threadFollower.js"
+import { allowThreads } from "./threadDelegate.js"
 import * as Threads from "./threads.js"
 
 /** What is shorter is not worth a message to a thread. */
@@ -28,7 +28,7 @@ export const layer: Layer.Layer<FileSystem.FileSystem> = Layer.effect(
       ...fs,
       open: (path, options) =>
         Effect.map(fs.open(path, options), (file) =>
-          positioned.test(options?.flag ?? "r") ? allowThreads(onThreads(file, running)) : file
+          allowThreads(positioned.test(options?.flag ?? "r") ? onThreads(file, running) : file)
         )
     })
   })

@@ -9,11 +9,14 @@ import { code } from "./threadCode.js"
 /** They only pass bytes to OpenSSL and to the kernel. */
 const smallHeap = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 8, codeRangeSizeMb: 4, stackSizeMb: 1 }
 
+/** What takes as long as there are bytes, without a message for each few of them. */
+export type Long = { readonly what: "read"; readonly cells: Int32Array } | ({ readonly what: "follow" } & Shared)
+
 type Request =
   | { readonly what: "update"; readonly id: number; readonly bytes: Uint8Array }
   | { readonly what: "finish"; readonly id: number }
   | { readonly what: "write"; readonly fd: number; readonly bytes: Uint8Array; readonly position: number }
-  | ({ readonly what: "follow"; readonly id: number; readonly fd: number; readonly position: number } & Shared)
+  | (Long & { readonly id: number; readonly fd: number; readonly position: number })
 
 type Answer = (answer: Effect.Effect<unknown>) => void
 

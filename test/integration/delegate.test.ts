@@ -1,14 +1,16 @@
 import { createHash } from "node:crypto"
-import { readdirSync, readFileSync, readlinkSync } from "node:fs"
+import { readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import { Hasher } from "../../src/index.js"
-import * as Follower from "../../src/internal/follower.js"
+import * as Delegate from "../../src/internal/delegate.js"
 import * as Staging from "../../src/internal/staging.js"
 import * as Files from "../../src/node/files.js"
 import { NodeHasher } from "../../src/node/index.js"
@@ -29,13 +31,13 @@ const stage = (path: string) =>
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
-const follows = Effect.gen(function* () {
-  const directory = yield* Processes.temporaryDirectory
+/** A digest on a thread, and a file. */
+const opened = Effect.fnUntraced(function* (path: string, flag: "r" | "wx") {
   const fs = yield* FileSystem.FileSystem
   const { start } = yield* Hasher.Hasher
   const digest = yield* start({ size: large, busy: true })
-  const file = yield* fs.open(join(directory, "file"), { flag: "wx" })
-  return { digest, file, follower: Follower.between(digest, file) }
+  const file = yield* fs.open(path, { flag })
+  return { digest, file, delegate: Delegate.between(digest, file) ?? assert.fail("it could do nothing by itself") }
 })
 
 describe("a thread that takes what arrives by itself", () => {
@@ -73,13 +75,11 @@ describe("a thread that takes what arrives by itself", () => {
     { fastCheck: { numRuns: 20 } }
   )
 
-  it.scoped("there is one for a digest on a thread and a file of the disk", () =>
+  it.scoped("there is one for a digest on a thread and a file of the disk, and none for what is swapped", () =>
     Effect.gen(function* () {
-      const { digest, file, follower } = yield* follows
-      if (!Follower.possible) return
-      assert.isDefined(follower)
-      assert.isUndefined(Follower.between({ ...digest }, file), "a swapped Hasher sees every byte itself")
-      assert.isUndefined(Follower.between(digest, { ...file }), "so does a swapped FileSystem")
+      const { digest, file } = yield* opened(join(yield* Processes.temporaryDirectory, "file"), "wx")
+      assert.isUndefined(Delegate.between({ ...digest }, file))
+      assert.isUndefined(Delegate.between(digest, { ...file }))
     }).pipe(Effect.provide(layer))
   )
 
@@ -105,6 +105,43 @@ describe("a thread that takes what arrives by itself", () => {
     if (reason !== undefined) return context.skip(reason)
     await Effect.runPromise(fullDisk.pipe(Effect.scoped, Effect.provide(layer)))
   })
+})
+
+describe("a thread that reads by itself", () => {
+  it.scoped("hashes a file from its position to its end, and leaves the position there", () =>
+    Effect.gen(function* () {
+      const path = join(yield* Processes.temporaryDirectory, "file")
+      const bytes = Processes.someBytes(3 * mebibyte + 5)
+      writeFileSync(path, bytes)
+      const { delegate, digest, file } = yield* opened(path, "r")
+      const head = yield* file.readAlloc(FileSystem.Size(1000))
+      assert.isTrue(Option.isSome(head))
+      assert.strictEqual(yield* delegate.read, bytes.length - 1000)
+      assert.strictEqual(yield* file.read(new Uint8Array(1)), FileSystem.Size(0))
+      assert.strictEqual<string>(yield* digest.finish, sha256(bytes.subarray(1000)))
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scoped("what it cannot read is left to the caller, who gets the error", () =>
+    Effect.gen(function* () {
+      const { delegate, file } = yield* opened(yield* Processes.temporaryDirectory, "r")
+      assert.strictEqual(yield* delegate.read, 0)
+      assert.include(String(yield* Effect.flip(file.read(new Uint8Array(1)))), "EISDIR")
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scopedLive("is interrupted in the middle of a file, and the thread is there for others", () =>
+    Effect.gen(function* () {
+      const path = join(yield* Processes.temporaryDirectory, "file")
+      writeFileSync(path, "")
+      truncateSync(path, 1024 ** 4) // takes ten minutes
+      const { delegate } = yield* opened(path, "r")
+      const reading = yield* Effect.fork(delegate.read)
+      yield* Effect.sleep("100 millis")
+      yield* Fiber.interrupt(reading)
+      assert.strictEqual((yield* Threads.Threads).running()?.load, 0)
+    }).pipe(Effect.provide(layer))
+  )
 })
 
 /** Descriptors of this process by which the file is open. */
