@@ -12,10 +12,10 @@ export interface RingOptions<E> {
   readonly portion: number
   readonly consumers: ReadonlyArray<Consumer<E>>
   /**
-   * Who takes the bytes in place of all consumers, if anybody can: asked for the first bytes, and for the first ones after
-   * each time that the ring settles. What it leaves, the consumers take, and meet what stopped it.
+   * Who takes the bytes in place of all consumers, if anybody can by now. What it leaves, the consumers take, and meet what
+   * stopped it.
    */
-  readonly follower?: Effect.Effect<Follower.Follower | undefined, E>
+  readonly follower?: () => Follower.Follower | undefined
 }
 
 /**
@@ -54,7 +54,7 @@ export const make = Effect.fnUntraced(function* <E>(
   options: RingOptions<E>
 ): Effect.fn.Return<Ring<E>, never, Scope.Scope> {
   const { consumers, portion, size } = options
-  const { follower = Effect.succeed(undefined) } = Follower.possible ? options : {}
+  const { follower = () => undefined } = Follower.possible ? options : {}
   const scope = yield* Effect.scope
   const memory = makeBuffer(size + wordSize)
   const lanes = consumers.map((consume): Lane<E> => ({ consume, taken: 0, running: undefined }))
@@ -65,8 +65,8 @@ export const make = Effect.fnUntraced(function* <E>(
   let settling = false
   let failure: Cause.Cause<E> | undefined
   let following: Following | undefined
-  /** Whether a follower has been asked for. */
-  let asked = false
+  /** A follower has left before it was told to: until the ring settles there is none. */
+  let forsaken = false
 
   const takenByAll = () => following?.counters.taken(filled) ?? Math.min(...lanes.map(({ taken }) => taken))
   /** A piece of the ring, counted from the first byte ever: up to `length` bytes, no further than to its edge. */
@@ -112,16 +112,20 @@ export const make = Effect.fnUntraced(function* <E>(
     )
   }
   const wakeAll = Effect.uninterruptible(Effect.suspend(() => Effect.forEach(lanes, wake, { discard: true })))
-  const rest = Effect.suspend(() =>
-    Effect.forEach(lanes, ({ running }) => (running === undefined ? Effect.void : Fiber.join(running)), {
-      discard: true
-    })
+  /** Let the consumers take everything, less than a portion too. */
+  const drain = Effect.suspend(() => {
+    settling = true
+    return wakeAll
+  }).pipe(
+    Effect.zipRight(
+      Effect.suspend(() =>
+        Effect.forEach(lanes, ({ running }) => (running === undefined ? Effect.void : Fiber.join(running)), {
+          discard: true
+        })
+      )
+    ),
+    Effect.ensuring(Effect.sync(() => (settling = false)))
   )
-
-  const attach = Effect.suspend(() => {
-    asked = true
-    return Effect.flatMap(follower, (run) => (run === undefined ? Effect.void : follow(run)))
-  }).pipe(Effect.uninterruptible)
 
   const follow = (run: Follower.Follower): Effect.Effect<void> => {
     const from = filled
@@ -129,6 +133,7 @@ export const make = Effect.fnUntraced(function* <E>(
     const left = Effect.suspend(() => {
       for (const lane of lanes) lane.taken = counters.taken(filled)
       following = undefined
+      forsaken = true
       moved.unsafeOpen()
       return wakeAll
     })
@@ -138,7 +143,8 @@ export const make = Effect.fnUntraced(function* <E>(
       Effect.forkIn(scope),
       Effect.map((fiber) => {
         following = { counters, fiber }
-      })
+      }),
+      Effect.uninterruptible
     )
   }
 
@@ -161,7 +167,8 @@ export const make = Effect.fnUntraced(function* <E>(
   const put = (bytes: Uint8Array): Effect.Effect<void, E> =>
     Effect.suspend(() => {
       if (failure !== undefined) return Effect.failCause(failure)
-      if (!asked) return Effect.zipRight(attach, put(bytes))
+      const run = following === undefined && !forsaken ? follower() : undefined
+      if (run !== undefined) return drain.pipe(Effect.zipRight(follow(run)), Effect.zipRight(put(bytes)))
       align(bytes)
       const taken = takenByAll()
       const free = piece(filled, size - (filled - taken))
@@ -178,11 +185,14 @@ export const make = Effect.fnUntraced(function* <E>(
     put,
     filled: () => filled,
     settle: Effect.suspend(() => {
-      settling = true
-      asked = false
       if (following === undefined) return Effect.void
       Follower.dismiss(following.counters.cells, "whenEmpty")
       return Fiber.join(following.fiber)
-    }).pipe(Effect.zipRight(wakeAll), Effect.zipRight(rest), Effect.ensuring(Effect.sync(() => (settling = false))))
+    }).pipe(
+      Effect.zipRight(drain),
+      Effect.tap(() => {
+        forsaken = false
+      })
+    )
   }
 })

@@ -82,7 +82,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
     size: ringSize,
     portion,
     consumers: [write, hash],
-    follower: Effect.map(started, (digest) => Delegate.between(digest, file)?.follow)
+    follower: () => (digest === undefined ? undefined : Delegate.between(digest, file)?.follow)
   })
 
   const append = (chunk: Uint8Array) =>

@@ -9,7 +9,7 @@ import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { type Digest, Hasher } from "../Hasher.js"
 import { makeBuffer } from "../internal/buffer.js"
-import { offer } from "../internal/delegate.js"
+import { between, offer } from "../internal/delegate.js"
 import * as Sha256 from "../Sha256.js"
 import * as ThreadDelegate from "./threadDelegate.js"
 import { isShared, type Thread, Threads, layer as threadsLayer } from "./threads.js"
@@ -81,8 +81,8 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
         held = []
         return digest
       }
-      return {
-        update: (chunk: Uint8Array) =>
+      const whole: Digest = {
+        update: (chunk) =>
           Effect.suspend(() => {
             if (digest !== undefined) return digest.update(chunk)
             size += chunk.length
@@ -99,6 +99,7 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
           }),
         finish: Effect.suspend(() => (digest ?? inline(held)).finish)
       }
+      return offer(whole, (file) => (digest === undefined ? undefined : between(digest, file)))
     })
 
     /** Whether the calling thread computes a large digest. */

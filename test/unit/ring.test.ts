@@ -154,8 +154,8 @@ describe("ring", () => {
   )
 })
 
-/** Takes up to `most` bytes at a time, as a thread would, until it has taken `limit`. */
-const follower = (most: number, limit = Number.POSITIVE_INFINITY) => {
+/** Takes up to `most` bytes at a time and hands on copies, as a thread would, until it has taken `limit`. */
+const follower = (most: number, limit = Number.POSITIVE_INFINITY, handOn: (bytes: Uint8Array) => void = () => {}) => {
   const taken: Array<number> = []
   let started = 0
   let interrupted = 0
@@ -169,7 +169,9 @@ const follower = (most: number, limit = Number.POSITIVE_INFINITY) => {
         const start = position % size
         const length = Math.min(most, waiting, size - start)
         const origin = Atomics.load(cells, Follower.cell.origin)
-        taken.push(...memory.subarray(origin + start, origin + start + length))
+        const bytes = memory.slice(origin + start, origin + start + length)
+        taken.push(...bytes)
+        handOn(bytes)
         position += length
         Atomics.store(cells, Follower.cell.taken, position | 0)
         Atomics.notify(cells, Follower.cell.taken)
@@ -177,12 +179,12 @@ const follower = (most: number, limit = Number.POSITIVE_INFINITY) => {
         yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
       }
     }).pipe(Effect.onInterrupt(() => Effect.sync(() => interrupted++)))
-  return { effect: Effect.succeed(run), taken, started: () => started, interrupted: () => interrupted }
+  return { run: () => run, taken, started: () => started, interrupted: () => interrupted }
 }
 
 describe("a ring with a follower", () => {
   it.effect.prop(
-    "every byte is taken once and in order: by the follower, and by each consumer what it leaves",
+    "every byte is taken once and in order: by the consumers until there is a follower, by them again when it leaves",
     [
       FastCheck.array(
         FastCheck.record({
@@ -193,17 +195,26 @@ describe("a ring with a follower", () => {
         { maxLength: 8 }
       ),
       FastCheck.integer({ min: 1, max: 100 }),
-      FastCheck.option(FastCheck.nat({ max: 300 }), { nil: undefined })
+      FastCheck.option(FastCheck.nat({ max: 300 }), { nil: undefined }),
+      FastCheck.nat({ max: 200 })
     ],
-    ([chunks, most, limit]) =>
+    ([chunks, most, limit, beginsAt]) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const thread = follower(most, limit)
+          const all: Array<number> = []
           const [one, other] = [collector(), collector(Effect.yieldNow())]
-          const ring = yield* Ring.make({
+          const thread = follower(most, limit, (bytes) => all.push(...bytes))
+          const ring: Ring.Ring<never> = yield* Ring.make({
             ...small,
-            consumers: [one.consume, other.consume],
-            follower: thread.effect
+            consumers: [
+              (bytes) =>
+                Effect.zipRight(
+                  Effect.sync(() => all.push(...bytes)),
+                  one.consume(bytes)
+                ),
+              other.consume
+            ],
+            follower: () => (ring.filled() >= beginsAt ? thread.run() : undefined)
           })
           for (const { bytes, offset, settles } of chunks) {
             const memory = new Uint8Array(bytes.length + offset)
@@ -215,9 +226,10 @@ describe("a ring with a follower", () => {
           yield* ring.settle
           const expected = chunks.flatMap(({ bytes }) => [...bytes])
           assert.strictEqual(ring.filled(), expected.length)
-          assert.deepStrictEqual([...thread.taken, ...one.bytes()], expected)
+          assert.deepStrictEqual(all, expected)
           assert.deepStrictEqual(other.bytes(), one.bytes())
-          if (limit === undefined) assert.deepStrictEqual(one.pieces, [])
+          assert.strictEqual(thread.taken.length + one.bytes().length, expected.length)
+          if (limit === undefined && beginsAt === 0) assert.deepStrictEqual(one.pieces, [])
         })
       ),
     { fastCheck: { numRuns: 50 } }
@@ -226,7 +238,7 @@ describe("a ring with a follower", () => {
   it.scopedLive("is asked for with the first bytes, and again after it has settled", () =>
     Effect.gen(function* () {
       const thread = follower(8)
-      const ring = yield* Ring.make({ ...small, consumers: [], follower: thread.effect })
+      const ring = yield* Ring.make({ ...small, consumers: [], follower: thread.run })
       assert.strictEqual(thread.started(), 0)
       for (const round of [1, 2]) {
         yield* ring.put(counting(10))
@@ -247,7 +259,7 @@ describe("a ring with a follower", () => {
       const ring = yield* Ring.make<string>({
         ...small,
         consumers: [consume, () => Effect.fail("the disk is full")],
-        follower: Effect.succeed(() => Effect.die("the thread has ended"))
+        follower: () => () => Effect.die("the thread has ended")
       })
       assert.strictEqual(yield* Effect.flip(ring.put(counting(100))), "the disk is full")
       assert.strictEqual(yield* Effect.flip(ring.settle), "the disk is full")
@@ -260,7 +272,7 @@ describe("a ring with a follower", () => {
       const thread = follower(0)
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const ring = yield* Ring.make({ ...small, consumers: [], follower: thread.effect })
+          const ring = yield* Ring.make({ ...small, consumers: [], follower: thread.run })
           yield* ring.put(counting(10))
           yield* Effect.yieldNow()
         })
