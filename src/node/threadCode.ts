@@ -21,66 +21,72 @@ const hashOf = (id) => {
   if (!hashes.has(id)) hashes.set(id, createHash("sha256"))
   return hashes.get(id)
 }
-const write = ({ bytes, fd, position }) => {
-  let written = 0
-  try {
-    while (written < bytes.length) {
-      const count = writeSync(fd, bytes, written, Math.min(largestWrite, bytes.length - written), position + written)
-      if (count === 0) break
-      written += count
-    }
-  } catch {}
-  return written
-}
-const follow = ({ cells, fd, from, id, memory, position, size }) => new Promise((resolve) => {
-  const hash = hashOf(id)
-  let taken = 0
+/** Until a step says that it was the last one; it may return a promise to wait for before the next one. */
+const inTurns = (step) => new Promise((resolve) => {
   const turn = () => {
-    for (let step = 0; step < stepsPerTurn; step++) {
-      const bell = Atomics.load(cells, cell.bell)
-      const leaving = Atomics.load(cells, cell.leave)
-      const waiting = (Atomics.load(cells, cell.filled) - (from + taken)) | 0
-      if (leaving === leave.atOnce || (leaving === leave.whenEmpty && waiting === 0)) return resolve(taken)
-      if (waiting === 0) {
-        const rung = Atomics.waitAsync(cells, cell.bell, bell)
-        if (rung.async) return rung.value.then(turn)
-        continue
-      }
-      const origin = Atomics.load(cells, cell.origin)
-      const start = (from + taken) % size
-      const bytes = memory.subarray(origin + start, origin + Math.min(size, start + Math.min(waiting, largestStep)))
-      if (write({ bytes, fd, position: position + taken }) < bytes.length) return resolve(taken)
-      hash.update(bytes)
-      taken += bytes.length
-      Atomics.store(cells, cell.taken, (from + taken) | 0)
-      Atomics.notify(cells, cell.taken)
+    for (let count = 0; count < stepsPerTurn; count++) {
+      const goesOn = step()
+      if (goesOn === false) return resolve()
+      if (goesOn !== true) return goesOn.then(turn)
     }
     setImmediate(turn)
   }
   turn()
 })
-const read = ({ cells, fd, id, position }) => new Promise((resolve) => {
+const isWritten = (fd, bytes, position) => {
+  for (let written = 0; written < bytes.length; ) {
+    const length = Math.min(largestWrite, bytes.length - written)
+    try {
+      const count = writeSync(fd, bytes, written, length, position + written)
+      if (count === 0) return false
+      written += count
+    } catch {
+      return false
+    }
+  }
+  return true
+}
+const follow = async ({ cells, fd, from, id, memory, position, size }) => {
+  const hash = hashOf(id)
+  let taken = 0
+  await inTurns(() => {
+    const bell = Atomics.load(cells, cell.bell)
+    const leaving = Atomics.load(cells, cell.leave)
+    const waiting = (Atomics.load(cells, cell.filled) - (from + taken)) | 0
+    if (leaving === leave.atOnce || (leaving === leave.whenEmpty && waiting === 0)) return false
+    if (waiting === 0) {
+      const rung = Atomics.waitAsync(cells, cell.bell, bell)
+      return rung.async ? rung.value : true
+    }
+    const origin = Atomics.load(cells, cell.origin)
+    const start = (from + taken) % size
+    const bytes = memory.subarray(origin + start, origin + Math.min(size, start + Math.min(waiting, largestStep)))
+    if (!isWritten(fd, bytes, position + taken)) return false
+    hash.update(bytes)
+    taken += bytes.length
+    Atomics.store(cells, cell.taken, (from + taken) | 0)
+    Atomics.notify(cells, cell.taken)
+    return true
+  })
+  return taken
+}
+const read = async ({ cells, fd, id, position }) => {
   const hash = hashOf(id)
   const buffer = new Uint8Array(largestStep)
   let taken = 0
-  const next = () => {
+  await inTurns(() => {
+    if (Atomics.load(cells, cell.leave) === leave.atOnce) return false
     try {
-      return buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, position + taken))
+      const count = readSync(fd, buffer, 0, buffer.length, position + taken)
+      hash.update(buffer.subarray(0, count))
+      taken += count
+      return count > 0
     } catch {
-      return buffer.subarray(0, 0)
+      return false
     }
-  }
-  const turn = () => {
-    for (let step = 0; step < stepsPerTurn; step++) {
-      const bytes = Atomics.load(cells, cell.leave) === leave.atOnce ? buffer.subarray(0, 0) : next()
-      if (bytes.length === 0) return resolve(taken)
-      hash.update(bytes)
-      taken += bytes.length
-    }
-    setImmediate(turn)
-  }
-  turn()
-})
+  })
+  return taken
+}
 const answers = {
   update: ({ bytes, id }) => void hashOf(id).update(bytes),
   finish: ({ id }) => {
@@ -88,11 +94,9 @@ const answers = {
     hashes.delete(id)
     return hash.digest("hex")
   },
-  write,
   read,
   follow
 }
 parentPort.on("message", async ([number, request]) => {
-  const answer = answers[request.what](request)
-  parentPort.postMessage([number, answer instanceof Promise ? await answer : answer])
+  parentPort.postMessage([number, await answers[request.what](request)])
 })`

@@ -15,12 +15,11 @@ export type Long = { readonly what: "read"; readonly cells: Int32Array } | ({ re
 type Request =
   | { readonly what: "update"; readonly id: number; readonly bytes: Uint8Array }
   | { readonly what: "finish"; readonly id: number }
-  | { readonly what: "write"; readonly fd: number; readonly bytes: Uint8Array; readonly position: number }
   | (Long & { readonly id: number; readonly fd: number; readonly position: number })
 
 type Answer = (answer: Effect.Effect<unknown>) => void
 
-/** A thread that computes any number of digests and writes to open files. Of one digest or file, it does everything in order. */
+/** A thread that computes any number of digests, each of them in the order of the requests. */
 export class Thread {
   private readonly worker = new Worker(code, { eval: true, execArgv: [], env: {}, resourceLimits: smallHeap })
   private readonly waiting = new Map<number, Answer>()
@@ -34,11 +33,6 @@ export class Thread {
     this.worker.on("message", ([request, answer]: [number, unknown]) => this.settle(request, Effect.succeed(answer)))
     this.worker.on("error", (error) => this.fail(error))
     this.worker.on("exit", () => this.fail(new Error("the thread ended")))
-  }
-
-  /** How many requests it has not answered yet. */
-  get load(): number {
-    return this.waiting.size
   }
 
   /** Uninterruptible: the thread reads the caller's buffer until it answers. */
@@ -78,8 +72,7 @@ export class Threads extends Context.Tag("smolvm-images/Threads")<
     readonly pick: () => Thread | undefined
     /** One that runs without a digest. */
     readonly idle: () => Thread | undefined
-    /** The least busy one that runs. */
-    readonly running: () => Thread | undefined
+    readonly running: ReadonlyArray<Thread>
   }
 >() {}
 
@@ -87,16 +80,16 @@ export class Threads extends Context.Tag("smolvm-images/Threads")<
 export const layer: Layer.Layer<Threads> = Layer.scoped(
   Threads,
   Effect.gen(function* () {
-    const threads: Array<Thread> = []
+    const running: Array<Thread> = []
     let possible = true
-    yield* Effect.addFinalizer(() => Effect.forEach(threads, (thread) => thread.stop, { discard: true }))
-    const least = (by: "digests" | "load") => [...threads].sort((a, b) => a[by] - b[by])[0]
-    const idle = () => threads.find(({ digests }) => digests === 0)
+    yield* Effect.addFinalizer(() => Effect.forEach(running, (thread) => thread.stop, { discard: true }))
+    const idle = () => running.find(({ digests }) => digests === 0)
+    const leastBusy = () => [...running].sort((a, b) => a.digests - b.digests)[0]
     const start = () => {
-      if (!possible || threads.length >= availableParallelism()) return undefined
+      if (!possible || running.length >= availableParallelism()) return undefined
       try {
         const thread = new Thread()
-        threads.push(thread)
+        running.push(thread)
         return thread
       } catch {
         // --permission without --allow-worker
@@ -104,7 +97,7 @@ export const layer: Layer.Layer<Threads> = Layer.scoped(
         return undefined
       }
     }
-    return { idle, pick: () => idle() ?? start() ?? least("digests"), running: () => least("load") }
+    return { idle, pick: () => idle() ?? start() ?? leastBusy(), running }
   })
 )
 

@@ -129,7 +129,7 @@ describe("NodeHasher", () => {
           const { start } = yield* Hasher.Hasher
           const { running } = yield* Threads.Threads
           yield* Effect.forEach(known, (one) => start(one))
-          return running()?.digests ?? 0
+          return running[0]?.digests ?? 0
         })
       )
 
