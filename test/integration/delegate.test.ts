@@ -9,12 +9,13 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import { Hasher } from "../../src/index.js"
+import { Hasher, type ImageError } from "../../src/index.js"
 import * as Delegate from "../../src/internal/delegate.js"
 import * as Staging from "../../src/internal/staging.js"
 import * as Files from "../../src/node/files.js"
 import { NodeHasher } from "../../src/node/index.js"
 import * as Threads from "../../src/node/threads.js"
+import * as FaultServer from "../support/FaultServer.js"
 import * as Processes from "../support/processes.js"
 
 const mebibyte = 1024 * 1024
@@ -110,6 +111,36 @@ describe("a thread that takes what arrives by itself", () => {
   })
 })
 
+describe("a process that is killed while a thread writes", () => {
+  it.scopedLive("leaves a beginning of the file, with which the next one goes on", () =>
+    Effect.gen(function* () {
+      const directory = yield* Processes.temporaryDirectory
+      const program = Processes.bundle(directory)
+      const server = yield* FaultServer.make
+      const cacheDir = join(directory, "cache")
+      const files = { kernel: Processes.someBytes(1000), rootfs: Processes.someBytes(large) }
+      const task = { cacheDir, images: ["x"], registry: Processes.serve(server, "x", files) }
+      for (const part of [0.1, 0.3, 0.5, 0.8]) {
+        const sent = server.bytesSent("/x/rootfs")
+        const child = yield* Processes.start(program, task)
+        yield* server.until(() => server.bytesSent("/x/rootfs") - sent > part * large * 0.3)
+        child.kill("SIGKILL")
+        yield* child.exit
+      }
+      Processes.expectImage(yield* Processes.run(program, task))
+      const ranges = server.requestsOf("/x/rootfs").flatMap(({ headers }) => headers["range"] ?? [])
+      const starts = ranges.map((range) => Number(/^bytes=(\d+)-/.exec(range)?.[1]))
+      assert.isAbove(starts.length, 0)
+      assert.deepStrictEqual(
+        starts,
+        [...starts].sort((a, b) => a - b)
+      )
+      Processes.expectCached(cacheDir, "x", files)
+      Processes.expectTidy(cacheDir)
+    })
+  )
+})
+
 describe("a thread that reads by itself", () => {
   it.scoped("hashes a file from its position to its end, and leaves the position there", () =>
     Effect.gen(function* () {
@@ -157,18 +188,18 @@ const openFiles = (path: string): ReadonlyArray<string> =>
     }
   })
 
-const fullDisk: Effect.Effect<void, unknown, FileSystem.FileSystem | Hasher.Hasher | Scope.Scope> = Effect.gen(
-  function* () {
+const fullDisk: Effect.Effect<void, ImageError.ImageError, FileSystem.FileSystem | Hasher.Hasher | Scope.Scope> =
+  Effect.gen(function* () {
     const disk = yield* Processes.temporaryDirectory
     const capacity = 8 * mebibyte
     yield* Processes.mount(["-t", "tmpfs", "-o", `size=${capacity}`, "none"], disk)
     const path = join(disk, "file")
     const staged = yield* stage(path)
     const bytes = Processes.someBytes(20 * mebibyte)
-    const error = yield* Effect.flip(Effect.zipRight(staged.append(bytes), staged.digest))
+    const written = Effect.zipRight(staged.append(bytes), staged.digest)
+    const error = yield* Effect.flip(Effect.zipRight(written, Effect.dieMessage("it fitted")))
     assert.strictEqual(error.reason, "NoSpace")
-    const written = readFileSync(path)
-    assert.strictEqual(written.length, capacity)
-    assert.isTrue(written.equals(bytes.subarray(0, capacity)))
-  }
-)
+    const content = readFileSync(path)
+    assert.strictEqual(content.length, capacity)
+    assert.isTrue(content.equals(bytes.subarray(0, capacity)))
+  })

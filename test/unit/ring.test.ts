@@ -238,7 +238,7 @@ describe("a ring with a follower", () => {
   it.scopedLive("is asked for with the first bytes, and again after it has settled", () =>
     Effect.gen(function* () {
       const thread = follower(8)
-      const ring = yield* Ring.make({ ...small, consumers: [], follower: thread.run })
+      const ring = yield* Ring.make<never>({ ...small, consumers: [], follower: thread.run })
       assert.strictEqual(thread.started(), 0)
       for (const round of [1, 2]) {
         yield* ring.put(counting(10))
@@ -272,7 +272,7 @@ describe("a ring with a follower", () => {
       const thread = follower(0)
       yield* Effect.scoped(
         Effect.gen(function* () {
-          const ring = yield* Ring.make({ ...small, consumers: [], follower: thread.run })
+          const ring = yield* Ring.make<never>({ ...small, consumers: [], follower: thread.run })
           yield* ring.put(counting(10))
           yield* Effect.yieldNow()
         })
