@@ -78,10 +78,15 @@ export class Counters {
     return filled - ((filled - Atomics.load(this.cells, cell.taken)) | 0)
   }
 
-  /** Call back when more than that has been taken. */
+  /** Call back when more than that has been taken, or never will be. */
   whenMoved(taken: number, callback: () => void): void {
     const change = Atomics.waitAsync(this.cells, cell.taken, taken | 0)
     if (change.async) void change.value.then(callback)
     else callback()
+  }
+
+  /** The follower has left. */
+  close(): void {
+    Atomics.notify(this.cells, cell.taken)
   }
 }

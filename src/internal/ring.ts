@@ -1,5 +1,6 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import { makeBuffer } from "./buffer.js"
@@ -48,6 +49,12 @@ interface Following {
 }
 
 const wordSize = 8
+
+/** A fiber may have ended well before the one that forked it goes on. */
+const isDone = (fiber: Fiber.RuntimeFiber<void, unknown>): boolean => {
+  const exit = fiber.unsafePoll()
+  return exit !== null && Exit.isSuccess(exit)
+}
 
 /** The consumers run in the background, in the Scope. What they have not begun to take when it closes they never get. */
 export const make = Effect.fnUntraced(function* <E>(
@@ -107,7 +114,7 @@ export const make = Effect.fnUntraced(function* <E>(
       ),
       Effect.forkIn(scope),
       Effect.map((fiber) => {
-        lane.running = fiber
+        if (!isDone(fiber)) lane.running = fiber
       })
     )
   }
@@ -134,6 +141,7 @@ export const make = Effect.fnUntraced(function* <E>(
       for (const lane of lanes) lane.taken = counters.taken(filled)
       following = undefined
       forsaken = true
+      counters.close()
       moved.unsafeOpen()
       return wakeAll
     })
@@ -142,19 +150,18 @@ export const make = Effect.fnUntraced(function* <E>(
       Effect.zipRight(left),
       Effect.forkIn(scope),
       Effect.map((fiber) => {
-        following = { counters, fiber }
+        if (!isDone(fiber)) following = { counters, fiber }
       }),
       Effect.uninterruptible
     )
   }
 
-  /** Wait until somebody has taken more. */
-  const room = (taken: number): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      moved.unsafeClose()
-      following?.counters.whenMoved(taken, () => moved.unsafeOpen())
-      return moved.await
-    })
+  /** Wait until somebody takes more than that, from this very moment on. */
+  const room = (taken: number): Effect.Effect<void> => {
+    moved.unsafeClose()
+    following?.counters.whenMoved(taken, () => moved.unsafeOpen())
+    return moved.await
+  }
 
   /**
    * V8 copies to shared memory by words, but five times slower by bytes where the two do not begin alike within a word. What

@@ -1,5 +1,7 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import { type Digest, Hasher } from "../Hasher.js"
@@ -64,11 +66,18 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
   let synced = 0
   let syncing: Fiber.Fiber<void, ImageError> = Fiber.void
 
+  /** What the present digest holds. */
+  let hashing = yield* Scope.fork(scope, ExecutionStrategy.sequential)
   const started = Effect.suspend(() => {
     if (digest !== undefined) return Effect.succeed(digest)
-    return Effect.tap(Scope.extend(hasher.start({ size, busy: true }), scope), (begun) => {
+    return Effect.tap(Scope.extend(hasher.start({ size, busy: true }), hashing), (begun) => {
       digest = begun
     })
+  })
+  const forget = Effect.gen(function* () {
+    yield* Scope.close(hashing, Exit.void)
+    hashing = yield* Scope.fork(scope, ExecutionStrategy.sequential)
+    digest = undefined
   })
   const hash = (bytes: Uint8Array) => Effect.flatMap(started, ({ update }) => update(bytes))
 
@@ -132,8 +141,8 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
       yield* settle
       yield* storage(file.truncate(0))
       yield* storage(file.seek(0, "start"))
+      yield* forget
       size = expected
-      digest = undefined
       adopted = undefined
       others = -filled()
     }).pipe(Effect.uninterruptible),

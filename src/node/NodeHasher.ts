@@ -12,7 +12,7 @@ import { makeBuffer } from "../internal/buffer.js"
 import { between, offer } from "../internal/delegate.js"
 import * as Sha256 from "../Sha256.js"
 import * as ThreadDelegate from "./threadDelegate.js"
-import { isShared, type Thread, Threads, layer as threadsLayer } from "./threads.js"
+import { isIdle, isShared, type Place, Threads, layer as threadsLayer } from "./threads.js"
 
 const MiB = 1024 * 1024
 /** What is no larger is hashed on the calling thread, unless another one is idle: to start one takes as long as this. */
@@ -28,7 +28,8 @@ const unknownLimit = 4 * MiB
  * The `Hasher` of Node.js: OpenSSL's SHA-256. On the calling thread it computes what has at most 40 MiB and, one at a time, what
  * has at most 512 MiB for a caller that is not busy, with a turn of the event loop after every 2 MiB; on other threads what is
  * larger, or has over 4 MiB and came without its size. A thread that runs already and has nothing to do comes first. Chunks on a
- * `SharedArrayBuffer` reach these threads without a copy.
+ * `SharedArrayBuffer` reach these threads without a copy. Below `NodeImageManager.layer` a thread also reads and writes the file
+ * that it hashes.
  *
  * @since 0.1.0
  * @category layers
@@ -37,10 +38,9 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
   Hasher,
   Effect.gen(function* () {
     const threads = yield* Threads
-    let ids = 0
 
-    const onThread = (thread: Thread, early: ReadonlyArray<Uint8Array> = []): Digest => {
-      const id = ++ids
+    const onThread = (place: Place, early: ReadonlyArray<Uint8Array> = []): Digest => {
+      const { id, thread } = place
       let copy: Uint8Array = new Uint8Array(0)
       const toShared = (chunk: Uint8Array): Uint8Array => {
         if (isShared(chunk)) return chunk
@@ -54,21 +54,11 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
           Effect.suspend(() => Effect.asVoid(thread.ask({ what: "update", id, bytes: toShared(chunk) }))),
         finish: Effect.map(thread.ask({ what: "finish", id }), (hex) => Sha256.make(String(hex)))
       }
-      return offer(digest, ThreadDelegate.make(thread, id))
+      return offer(digest, ThreadDelegate.make(place))
     }
 
-    const acquire = (pick: () => Thread | undefined) =>
-      Effect.acquireRelease(
-        Effect.sync(() => {
-          const thread = pick()
-          if (thread !== undefined) thread.digests++
-          return thread
-        }),
-        (thread) =>
-          Effect.sync(() => {
-            if (thread !== undefined) thread.digests--
-          })
-      )
+    const on = (place: Place | undefined, early?: ReadonlyArray<Uint8Array>): Digest =>
+      place === undefined ? inline(early) : onThread(place, early)
 
     /** Keep the first bytes, until it shows whether there are more. */
     const ofUnknownSize = Effect.gen(function* () {
@@ -76,8 +66,8 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
       let held: ReadonlyArray<Uint8Array> = []
       let size = 0
       let digest: Digest | undefined
-      const decide = (thread: Thread | undefined) => {
-        digest = thread === undefined ? inline(held) : onThread(thread, held)
+      const decide = (place: Place | undefined) => {
+        digest = on(place, held)
         held = []
         return digest
       }
@@ -87,9 +77,9 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
             if (digest !== undefined) return digest.update(chunk)
             size += chunk.length
             if (size > unknownLimit) {
-              return acquire(threads.pick).pipe(
+              return threads.place.pipe(
                 Scope.extend(scope),
-                Effect.flatMap((thread) => decide(thread).update(chunk))
+                Effect.flatMap((place) => decide(place).update(chunk))
               )
             }
             const own = makeBuffer(chunk.length)
@@ -113,15 +103,14 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
           occupied = false
         })
     )
-    const on = (thread: Thread | undefined): Digest => (thread === undefined ? inline() : onThread(thread))
 
     return Hasher.of({
       start: ({ busy = false, size } = {}) =>
         Effect.suspend(() => {
           if (size === undefined) return ofUnknownSize
-          if (size <= inlineLimit) return Effect.map(acquire(threads.idle), on)
-          const atLeisure = size <= leisureLimit && !busy && !occupied && threads.idle() === undefined
-          return atLeisure ? Effect.map(occupy, () => inline()) : Effect.map(acquire(threads.pick), on)
+          if (size <= inlineLimit) return Effect.map(threads.idlePlace, on)
+          const atLeisure = size <= leisureLimit && !busy && !occupied && !threads.running().some(isIdle)
+          return atLeisure ? Effect.map(occupy, () => inline()) : Effect.map(threads.place, on)
         })
     })
   })

@@ -94,6 +94,7 @@ const answers = {
     hashes.delete(id)
     return hash.digest("hex")
   },
+  forget: ({ id }) => void hashes.delete(id),
   read,
   follow
 }

@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { Delegate } from "../internal/delegate.js"
 import { dismiss, makeCells } from "../internal/follower.js"
-import type { Long, Thread } from "./threads.js"
+import type { Long, Place } from "./threads.js"
 
 const reachable = new WeakSet<File>()
 
@@ -15,7 +15,7 @@ export const allowThreads = (file: File): File => {
 
 /** The thread, with its digest `id`, and those files that are allowed. */
 export const make =
-  (thread: Thread, id: number) =>
+  ({ id, thread }: Place) =>
   (file: File): Delegate | undefined => {
     if (!reachable.has(file)) return undefined
     /** The thread works from the file's position on; where it has got to is the new one. Interrupted, it leaves off first. */

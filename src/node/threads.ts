@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
 import type { Shared } from "../internal/follower.js"
 import { code } from "./threadCode.js"
 
@@ -15,6 +16,7 @@ export type Long = { readonly what: "read"; readonly cells: Int32Array } | ({ re
 type Request =
   | { readonly what: "update"; readonly id: number; readonly bytes: Uint8Array }
   | { readonly what: "finish"; readonly id: number }
+  | { readonly what: "forget"; readonly id: number }
   | (Long & { readonly id: number; readonly fd: number; readonly position: number })
 
 type Answer = (answer: Effect.Effect<unknown>) => void
@@ -25,14 +27,18 @@ export class Thread {
   private readonly waiting = new Map<number, Answer>()
   private requests = 0
   private broken: unknown
-  /** How many digests are under way. */
-  digests = 0
+  /** Those under way. */
+  readonly digests = new Set<number>()
 
   constructor() {
     this.worker.unref()
     this.worker.on("message", ([request, answer]: [number, unknown]) => this.settle(request, Effect.succeed(answer)))
     this.worker.on("error", (error) => this.fail(error))
     this.worker.on("exit", () => this.fail(new Error("the thread ended")))
+  }
+
+  get isBroken(): boolean {
+    return this.broken !== undefined
   }
 
   /** Uninterruptible: the thread reads the caller's buffer until it answers. */
@@ -64,15 +70,27 @@ export class Thread {
   }
 }
 
-/** Threads beside the main one. None runs before a digest asks for it, and they all end with the Layer. */
+/** A digest's place on a thread. */
+export interface Place {
+  readonly thread: Thread
+  readonly id: number
+}
+
+/**
+ * Threads beside the main one. None runs before a digest asks for it. They end with the Layer, but a shared download may outlive
+ * the Layer that it began with: a thread in use ends with its last digest.
+ */
 export class Threads extends Context.Tag("smolvm-images/Threads")<
   Threads,
   {
-    /** One without a digest, else a new one, at most one for each processor, else the one with the fewest digests. `undefined`: there can be none here. */
-    readonly pick: () => Thread | undefined
-    /** One that runs without a digest. */
-    readonly idle: () => Thread | undefined
-    readonly running: ReadonlyArray<Thread>
+    /**
+     * A place on a thread without a digest, else on a new one, at most one for each processor, else on the one with the fewest
+     * digests. `undefined`: there can be no threads here.
+     */
+    readonly place: Effect.Effect<Place | undefined, never, Scope.Scope>
+    /** A place on a thread that runs without a digest, if there is one. */
+    readonly idlePlace: Effect.Effect<Place | undefined, never, Scope.Scope>
+    readonly running: () => ReadonlyArray<Thread>
   }
 >() {}
 
@@ -80,16 +98,18 @@ export class Threads extends Context.Tag("smolvm-images/Threads")<
 export const layer: Layer.Layer<Threads> = Layer.scoped(
   Threads,
   Effect.gen(function* () {
-    const running: Array<Thread> = []
+    let threads: ReadonlyArray<Thread> = []
+    let ids = 0
     let possible = true
-    yield* Effect.addFinalizer(() => Effect.forEach(running, (thread) => thread.stop, { discard: true }))
-    const idle = () => running.find(({ digests }) => digests === 0)
-    const leastBusy = () => [...running].sort((a, b) => a.digests - b.digests)[0]
+    let closed = false
+    const running = () => threads.filter(({ isBroken }) => !isBroken)
+    const idle = () => running().find(isIdle)
+    const leastBusy = () => running().sort((a, b) => a.digests.size - b.digests.size)[0]
     const start = () => {
-      if (!possible || running.length >= availableParallelism()) return undefined
+      if (!possible || running().length >= availableParallelism()) return undefined
       try {
         const thread = new Thread()
-        running.push(thread)
+        threads = [...running(), thread]
         return thread
       } catch {
         // --permission without --allow-worker
@@ -97,9 +117,33 @@ export const layer: Layer.Layer<Threads> = Layer.scoped(
         return undefined
       }
     }
-    return { idle, pick: () => idle() ?? start() ?? leastBusy(), running }
+    yield* Effect.addFinalizer(() => {
+      closed = true
+      return Effect.forEach(running().filter(isIdle), ({ stop }) => stop, { discard: true })
+    })
+    const placeOn = (pick: () => Thread | undefined) =>
+      Effect.acquireRelease(
+        Effect.sync((): Place | undefined => {
+          const thread = pick()
+          if (thread === undefined) return undefined
+          const id = ++ids
+          thread.digests.add(id)
+          return { thread, id }
+        }),
+        (place) =>
+          Effect.suspend(() => {
+            if (place === undefined) return Effect.void
+            const { id, thread } = place
+            thread.digests.delete(id)
+            thread.post({ what: "forget", id })
+            return closed && isIdle(thread) ? thread.stop : Effect.void
+          })
+      )
+    return { place: placeOn(() => idle() ?? start() ?? leastBusy()), idlePlace: placeOn(idle), running }
   })
 )
+
+export const isIdle = ({ digests }: Thread): boolean => digests.size === 0
 
 /** Memory that other threads see as well. */
 export const isShared = ({ buffer }: Uint8Array): boolean => buffer instanceof SharedArrayBuffer

@@ -1,9 +1,12 @@
 import { createHash } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import { Hasher } from "../../src/index.js"
 import { NodeHasher } from "../../src/node/index.js"
 import * as Threads from "../../src/node/threads.js"
@@ -122,6 +125,7 @@ describe("NodeHasher", () => {
   describe("where it computes", () => {
     const both = Layer.merge(NodeHasher.layer, Threads.layer)
     const large = 512 * mebibyte
+    const abc = new TextEncoder().encode("abc")
     /** Start digests one after the other, all under way at once: how many there are on each thread in the end. */
     const threadsFor = (...known: ReadonlyArray<Hasher.Start>) =>
       Effect.scoped(
@@ -129,7 +133,7 @@ describe("NodeHasher", () => {
           const { start } = yield* Hasher.Hasher
           const { running } = yield* Threads.Threads
           yield* Effect.forEach(known, (one) => start(one))
-          return running[0]?.digests ?? 0
+          return running()[0]?.digests.size ?? 0
         })
       )
 
@@ -158,6 +162,56 @@ describe("NodeHasher", () => {
           assert.strictEqual(yield* threadsFor({ size: large }), 1)
           assert.strictEqual(yield* threadsFor({ size: mebibyte }), 1)
         }).pipe(Effect.provide(both))
+    )
+
+    it.scoped("on a thread that ends with its last digest, though the Layer has ended before", () =>
+      Effect.gen(function* () {
+        const layerScope = yield* Scope.make()
+        const context = yield* Layer.buildWithScope(both, layerScope)
+        const { running } = Context.get(context, Threads.Threads)
+        const sha256 = yield* Effect.scoped(
+          Effect.gen(function* () {
+            const digest = yield* Context.get(context, Hasher.Hasher).start({ size: large, busy: true })
+            yield* digest.update(abc.subarray(0, 1))
+            yield* Scope.close(layerScope, Exit.void)
+            yield* digest.update(abc.subarray(1))
+            return yield* digest.finish
+          })
+        )
+        assert.strictEqual<string>(sha256, createHash("sha256").update(abc).digest("hex"))
+        assert.deepStrictEqual(running(), [])
+      })
+    )
+
+    it.scoped("on another thread when one has died", () =>
+      Effect.gen(function* () {
+        const { start } = yield* Hasher.Hasher
+        const { running } = yield* Threads.Threads
+        const [first, second] = [yield* start({ size: large, busy: true }), yield* start({ size: large, busy: true })]
+        yield* first.update(abc)
+        yield* Effect.forEach(running(), ({ stop }) => stop)
+        const lost = yield* Effect.exit(Effect.zipRight(first.update(abc), second.finish))
+        assert.isTrue(Exit.isFailure(lost) && Cause.isDie(lost.cause))
+        for (const known of [{ size: mebibyte }, { size: large, busy: true }]) {
+          const digest = yield* start(known)
+          yield* digest.update(abc)
+          assert.strictEqual<string>(yield* digest.finish, createHash("sha256").update(abc).digest("hex"))
+        }
+      }).pipe(Effect.provide(both))
+    )
+
+    it.scoped("and leaves nothing there when it is given up", () =>
+      Effect.gen(function* () {
+        const { place } = yield* Threads.Threads
+        const { id, thread } = yield* Effect.scoped(
+          Effect.tap(
+            Effect.map(place, (held) => held ?? assert.fail("there are no threads")),
+            (held) => held.thread.ask({ what: "update", id: held.id, bytes: abc })
+          )
+        )
+        const empty = createHash("sha256").digest("hex")
+        assert.strictEqual(yield* thread.ask({ what: "finish", id }), empty)
+      }).pipe(Effect.provide(both))
     )
   })
 })

@@ -53,6 +53,31 @@ describe("ring", () => {
       )
   )
 
+  it.live("loses no byte and waits for nobody in vain, wherever the runtime makes a fiber yield", () =>
+    Effect.forEach(
+      Array.from({ length: 100 }, (_, index) => index + 20), // with very few it gets nowhere
+      (operations) =>
+        Effect.forEach([Effect.void, Effect.yieldNow(), Effect.promise(() => Promise.resolve())], (pause) =>
+          Effect.scoped(
+            Effect.gen(function* () {
+              const [one, other] = [collector(pause), collector()]
+              const ring = yield* Ring.make({
+                ...small,
+                consumers: [one.consume, other.consume],
+                follower: () => () => Effect.void // one that leaves at once
+              })
+              for (const length of [64, 16, 64, 5]) yield* ring.put(counting(length))
+              yield* ring.settle
+              const expected = [64, 16, 64, 5].flatMap((length) => [...counting(length)])
+              assert.deepStrictEqual(one.bytes(), expected)
+              assert.deepStrictEqual(other.bytes(), expected)
+            })
+          ).pipe(Effect.withMaxOpsBeforeYield(operations))
+        ),
+      { discard: true }
+    )
+  )
+
   it.scoped("hands out whole portions, and the rest when it settles", () =>
     Effect.gen(function* () {
       const { consume, pieces } = collector()
@@ -278,6 +303,16 @@ describe("a ring with a follower", () => {
         })
       )
       assert.deepStrictEqual([thread.started(), thread.interrupted()], [1, 1])
+    })
+  )
+
+  it.live("who waits for room hears of it when the follower leaves without taking anything", () =>
+    Effect.gen(function* () {
+      const counters = new Follower.Counters(0)
+      const heard = yield* Deferred.make<void>()
+      counters.whenMoved(0, () => Deferred.unsafeDone(heard, Effect.void))
+      counters.close()
+      yield* Deferred.await(heard)
     })
   )
 
