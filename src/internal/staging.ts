@@ -96,7 +96,8 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
 
   const append = (chunk: Uint8Array) =>
     Effect.zipRight(
-      put(chunk),
+      // First the digest: when it can follow the ring, then from the first byte on.
+      digest === undefined ? Effect.zipRight(started, put(chunk)) : put(chunk),
       Effect.suspend(() => {
         if (filled() - synced < syncStep) return Effect.void
         synced = filled()

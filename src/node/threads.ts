@@ -27,6 +27,7 @@ export class Thread {
   private readonly waiting = new Map<number, Answer>()
   private requests = 0
   private broken: unknown
+  private stopping = false
   /** Those under way. */
   readonly digests = new Set<number>()
 
@@ -55,12 +56,16 @@ export class Thread {
     this.worker.postMessage([this.requests, request])
   }
 
-  readonly stop = Effect.promise(() => this.worker.terminate())
+  readonly stop = Effect.promise(() => {
+    this.stopping = true
+    return this.worker.terminate()
+  })
 
   private settle(request: number, answer: Effect.Effect<unknown>) {
     const resume = this.waiting.get(request)
     this.waiting.delete(request)
-    if (this.waiting.size === 0) this.worker.unref()
+    // Who waits for its end keeps the process alive.
+    if (this.waiting.size === 0 && !this.stopping) this.worker.unref()
     resume?.(answer)
   }
 

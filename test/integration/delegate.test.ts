@@ -1,6 +1,8 @@
+import { spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import { readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { fileURLToPath } from "node:url"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -18,6 +20,7 @@ import * as Threads from "../../src/node/threads.js"
 import * as FaultServer from "../support/FaultServer.js"
 import * as Processes from "../support/processes.js"
 
+const root = fileURLToPath(new URL("../..", import.meta.url))
 const mebibyte = 1024 * 1024
 /** So much is hashed on a thread, when it is told. */
 const large = 64 * mebibyte
@@ -139,6 +142,21 @@ describe("a process that is killed while a thread writes", () => {
       Processes.expectTidy(cacheDir)
     })
   )
+})
+
+describe("a process whose last thread ends", () => {
+  it("lives until it has", () => {
+    const program = `
+      import * as Effect from "effect/Effect"
+      import { Hasher } from ${JSON.stringify(join(root, "src/index.ts"))}
+      import { NodeHasher } from ${JSON.stringify(join(root, "src/node/index.ts"))}
+      const digest = Effect.flatMap(Hasher.Hasher, ({ start }) => start({ size: ${large}, busy: true }))
+      const once = Effect.flatMap(digest, ({ finish }) => finish).pipe(Effect.scoped, Effect.provide(NodeHasher.layer))
+      for (let round = 0; round < 10; round++) await Effect.runPromise(once)`
+    const args = ["--import", "tsx", "--input-type=module", "--eval", program]
+    const { status, stderr } = spawnSync(process.execPath, args, { cwd: root, encoding: "utf8" })
+    assert.deepStrictEqual([status, stderr], [0, ""]) // 13: the event loop had nothing left to wait for
+  })
 })
 
 describe("a thread that reads by itself", () => {
