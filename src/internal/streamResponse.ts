@@ -21,6 +21,8 @@ export class StreamResponse extends Inspectable.Class implements HttpClientRespo
   readonly stream: Stream.Stream<Uint8Array, ResponseError>
   private readonly setCookie: ReadonlyArray<string>
 
+  private whole: Effect.Effect<ArrayBuffer, ResponseError> | undefined
+
   constructor(
     request: HttpClientRequest.HttpClientRequest,
     status: number,
@@ -41,7 +43,13 @@ export class StreamResponse extends Inspectable.Class implements HttpClientRespo
     return Cookies.fromSetCookie(this.setCookie)
   }
 
+  /** Read once, for all who ask: `toJSON`, as for a log, is one of them. */
   get arrayBuffer(): Effect.Effect<ArrayBuffer, ResponseError> {
+    this.whole ??= Effect.runSync(Effect.cached(this.collected))
+    return this.whole
+  }
+
+  private get collected(): Effect.Effect<ArrayBuffer, ResponseError> {
     return Effect.map(Stream.runCollect(this.stream), (chunks) => {
       const pieces = Array.from(chunks)
       const whole = new Uint8Array(pieces.reduce((size, piece) => size + piece.length, 0))

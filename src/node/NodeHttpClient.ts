@@ -9,6 +9,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type { HttpClientError } from "@effect/platform/HttpClientError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { ValueError } from "../ImageError.js"
@@ -45,12 +46,14 @@ export const layer = (options: Options = {}): Layer.Layer<HttpClient.HttpClient,
 /** A hit needs no client, so it is loaded with the first request. */
 const makeLazily = Effect.fnUntraced(function* (settings: Settings) {
   const scope = yield* Effect.scope
-  const client = yield* Effect.promise(() => import("./undiciClient.js")).pipe(
+  // In a fiber of its own: who is interrupted while he waits for it takes nothing from those who come later.
+  const loading = yield* Effect.promise(() => import("./undiciClient.js")).pipe(
     Effect.flatMap(({ make }) => make(settings)),
     Scope.extend(scope),
-    Effect.uninterruptible,
+    Effect.forkIn(scope),
     Effect.cached
   )
+  const client = Effect.flatMap(Effect.uninterruptible(loading), Fiber.join)
   return HttpClient.makeWith<never, never, HttpClientError, never>(
     Effect.flatMap((request) => Effect.flatMap(client, ({ execute }) => execute(request))),
     Effect.succeed

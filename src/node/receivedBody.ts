@@ -3,8 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 
-/** So many bytes may wait for their reader before the sender has to. */
+/** So many bytes may wait for their reader before the sender has to ... */
 const enough = 1024 * 1024
+
+/** ... and each piece takes about so many more, be it ever so small. */
+const pieceCost = 100
 
 /** Who brings the body. */
 export interface Sender {
@@ -29,7 +32,7 @@ export class ReceivedBody {
 
   readonly push = (bytes: Uint8Array): void => {
     this.pieces.push(bytes)
-    this.waiting += bytes.length
+    this.waiting += bytes.length + pieceCost
     if (this.waiting >= enough && !this.paused) {
       this.paused = true
       this.sender.pause()
@@ -57,6 +60,9 @@ export class ReceivedBody {
       this.sender.resume()
     }
     this.wake()
+    return Effect.sync(() => {
+      this.wake = () => {}
+    })
   })
 
   readonly stream: Stream.Stream<Uint8Array, unknown> = Stream.fromPull(

@@ -8,6 +8,7 @@ import * as NodeStream from "@effect/platform-node/NodeStream"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
 import type { buildConnector, Dispatcher } from "undici"
 import makeConnector from "undici/lib/core/connect.js"
@@ -35,12 +36,12 @@ export interface Settings {
 export const make = (settings: Settings): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
   Effect.map(makeDispatchers(settings), ({ plain, secure }) =>
     HttpClient.make((request, url, signal) =>
-      Effect.flatMap(encode(request), (body) => {
+      Effect.flatMap(encode(request), ({ body, contentType }) => {
         const options: Dispatcher.DispatchOptions = {
           origin: url.origin,
           path: url.pathname + url.search,
           method: request.method,
-          headers: request.headers,
+          headers: contentType === undefined ? request.headers : { ...request.headers, "content-type": contentType },
           body,
           // Who asks knows how long to wait.
           headersTimeout: 0,
@@ -60,6 +61,12 @@ const exchange = (
 ): Effect.Effect<StreamResponse, RequestError> =>
   Effect.async((resume) => {
     let body: ReceivedBody | undefined
+    // Let go of at once: the signal holds its listeners, and would hold what waits, and with it the response that nobody reads.
+    let waiting: typeof resume | undefined = resume
+    const answer: typeof resume = (result) => {
+      waiting?.(result)
+      waiting = undefined
+    }
     dispatcher.dispatch(options, {
       onRequestStart: (controller) => {
         const abort = () => controller.abort(new Error("nobody waits for this request any more"))
@@ -74,37 +81,62 @@ const exchange = (
       onResponseStart: (_, status, headers) => {
         if (status < 200 || body === undefined) return
         const setCookie = [headers["set-cookie"] ?? []].flat()
-        resume(Effect.succeed(new StreamResponse(request, status, Headers.fromInput(headers), body.stream, setCookie)))
+        answer(Effect.succeed(new StreamResponse(request, status, Headers.fromInput(headers), body.stream, setCookie)))
       },
       onResponseData: (_, piece) => body?.push(piece),
       onResponseEnd: () => body?.finish(),
       onResponseError: (_, cause) => {
-        resume(new RequestError({ request, reason: "Transport", cause }))
+        // What was to be sent is not wanted any more, nor is its failure.
+        if (options.body instanceof Readable) options.body.on("error", () => {}).destroy()
+        answer(new RequestError({ request, reason: "Transport", cause }))
         body?.finish(Option.some(cause))
       }
     })
   })
 
-type RequestBody = NonNullable<Dispatcher.DispatchOptions["body"]>
+interface Encoded {
+  readonly body: string | Uint8Array | Readable | null
+  readonly contentType?: string | undefined
+}
 
-const isRequestBody = (body: unknown): body is RequestBody =>
-  typeof body === "string" || body instanceof Uint8Array || body instanceof Readable || body instanceof FormData
-
-const encode = (request: HttpClientRequest): Effect.Effect<RequestBody | null, RequestError> => {
+const encode = (request: HttpClientRequest): Effect.Effect<Encoded, RequestError> => {
   const { body } = request
   switch (body._tag) {
     case "Empty":
-      return Effect.succeed(null)
+      return Effect.succeed({ body: null })
     case "Stream":
-      return NodeStream.toReadable(body.stream)
+      return Effect.map(NodeStream.toReadable(body.stream), (readable) => ({ body: readable }))
+    case "FormData":
+      return Effect.succeed(encodeForm(body.formData))
     default: {
-      const content = body._tag === "FormData" ? body.formData : body.body
-      return isRequestBody(content)
-        ? Effect.succeed(content)
-        : Effect.fail(new RequestError({ request, reason: "Encode", description: "a body that cannot be sent" }))
+      const encoded = encodeRaw(body.body)
+      return encoded === undefined
+        ? Effect.fail(new RequestError({ request, reason: "Encode", description: "a body that cannot be sent" }))
+        : Effect.succeed({ body: encoded })
     }
   }
 }
+
+/** undici takes no FormData but its own. */
+const encodeForm = (form: FormData): Encoded => {
+  const { body, headers } = new Response(form)
+  return {
+    body: body === null ? null : Readable.fromWeb(body),
+    contentType: headers.get("content-type") ?? undefined
+  }
+}
+
+const encodeRaw = (body: unknown): Encoded["body"] | undefined => {
+  if (body === null || body === undefined) return null
+  if (typeof body === "string" || body instanceof Uint8Array || body instanceof Readable) return body
+  if (body instanceof ArrayBuffer) return new Uint8Array(body)
+  if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength)
+  if (body instanceof Blob) return Readable.fromWeb(body.stream())
+  return isAsyncIterable(body) ? Readable.from(body) : undefined
+}
+
+const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
+  Predicate.hasProperty(value, Symbol.asyncIterator)
 
 const makeDispatchers = Effect.fnUntraced(function* (settings: Settings) {
   const { connectTimeout, extraCaCertificates, proxies } = settings
