@@ -104,7 +104,7 @@ export const make = Effect.fnUntraced(function* <E>(
     })
 
   const wake = (lane: Lane<E>): Effect.Effect<void> => {
-    if (following !== undefined || lane.running !== undefined || next(lane).length === 0) return Effect.void
+    if (lane.running !== undefined || next(lane).length === 0) return Effect.void
     return Effect.interruptible(run(lane)).pipe(
       Effect.tapErrorCause((cause) =>
         Effect.sync(() => {
@@ -119,7 +119,8 @@ export const make = Effect.fnUntraced(function* <E>(
     )
   }
   const wakeAll = Effect.uninterruptible(Effect.suspend(() => Effect.forEach(lanes, wake, { discard: true })))
-  /** Let the consumers take everything, less than a portion too. */
+
+  /** While nobody follows: let the consumers take everything, less than a portion too. */
   const drain = Effect.suspend(() => {
     settling = true
     return wakeAll
