@@ -7,7 +7,7 @@ import * as Undici from "@effect/platform-node/Undici"
 import { answer, type File, job, median, peakRss, timed } from "./protocol.js"
 
 const loaded = performance.now()
-const { directory, kernel, mode, rootfs, times = 1 } = job()
+const { before, directory, kernel, mode, rootfs, times = 1 } = job()
 
 const download = async ({ sha256, url }: File, path: string): Promise<void> => {
   const file = await open(path, "wx")
@@ -27,18 +27,22 @@ const download = async ({ sha256, url }: File, path: string): Promise<void> => {
   if (hash.digest("hex") !== sha256) throw new Error(`${path}: wrong digest`)
 }
 
+const ensure = async (files: { readonly kernel: File; readonly rootfs: File }, directory: string): Promise<void> => {
+  await mkdir(directory, { recursive: true })
+  await Promise.all([
+    download(files.kernel, join(directory, "vmlinux.bin")),
+    download(files.rootfs, join(directory, "rootfs.ext4"))
+  ])
+}
+
 switch (mode) {
   case "idle":
     answer({ wall: 0, loaded, peakRss: peakRss() })
     break
-  case "ensure": {
-    const cost = await timed(async () => {
-      await mkdir(directory, { recursive: true })
-      await Promise.all([
-        download(kernel, join(directory, "vmlinux.bin")),
-        download(rootfs, join(directory, "rootfs.ext4"))
-      ])
-    })
+  case "ensure":
+  case "later": {
+    if (before !== undefined) await ensure(before, join(directory, "before"))
+    const cost = await timed(() => ensure({ kernel, rootfs }, directory))
     answer({ ...cost, loaded, peakRss: peakRss() })
     await Undici.getGlobalDispatcher().close()
     break

@@ -7,8 +7,9 @@ import { NodeImageManager } from "smolvm-images/node"
 import { answer, job, median, peakRss, timed } from "./protocol.js"
 
 const loaded = performance.now()
-const { directory, kernel, mode, monitor = false, options = {}, rootfs, times = 1 } = job()
-const layer = () => NodeImageManager.layer({ ...options, cacheDir: directory, registry: { image: { kernel, rootfs } } })
+const { before, directory, kernel, mode, monitor = false, options = {}, rootfs, times = 1 } = job()
+const registry = { image: { kernel, rootfs }, ...(before === undefined ? {} : { before }) }
+const layer = () => NodeImageManager.layer({ ...options, cacheDir: directory, registry })
 
 switch (mode) {
   case "idle":
@@ -23,6 +24,14 @@ switch (mode) {
     histogram.disable()
     const loop = { p99: histogram.percentile(99) / 1e6, max: histogram.max / 1e6 }
     answer({ ...cost, loaded, peakRss: peakRss(), ...(monitor ? { loop } : {}) })
+    break
+  }
+  case "later": {
+    const runtime = ManagedRuntime.make(layer())
+    await runtime.runPromise(ImageManager.ensureImage("before"))
+    const cost = await timed(() => runtime.runPromise(ImageManager.ensureImage("image")))
+    answer({ ...cost, loaded, peakRss: peakRss() })
+    await runtime.dispose()
     break
   }
   default: {

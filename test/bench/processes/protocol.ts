@@ -8,13 +8,15 @@ export interface File {
 
 export interface Job {
   /**
-   * `idle`: load and do nothing. `ensure`: once. `repeat`: again and again in one process. `concurrent`: one, then many at
-   * a time.
+   * `idle`: load and do nothing. `ensure`: once. `later`: once, after another image. `repeat`: again and again in one process.
+   * `concurrent`: one, then many at a time.
    */
-  readonly mode: "idle" | "ensure" | "repeat" | "concurrent"
+  readonly mode: "idle" | "ensure" | "later" | "repeat" | "concurrent"
   readonly directory: string
   readonly kernel: File
   readonly rootfs: File
+  /** For `later`: the other image, which does not count. */
+  readonly before?: { readonly kernel: File; readonly rootfs: File }
   /** Options for the layer beside `cacheDir` and `registry`. */
   readonly options?: Readonly<Record<string, unknown>>
   /** Watch the event loop. */
