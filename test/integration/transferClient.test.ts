@@ -18,6 +18,57 @@ import * as FaultServer from "../support/FaultServer.js"
 
 const { Fault } = FaultServer
 
+/** Answers with what it was sent, or in pieces with pauses for a request without a body. */
+const echo = Effect.acquireRelease(
+  Effect.promise<Server>(async () => {
+    const server = createServer((request, response) => {
+      if (request.method === "POST") {
+        response.setHeader("x-type", request.headers["content-type"] ?? "none")
+        request.pipe(response)
+      } else {
+        void Readable.from(slowly(["first;", "second;", "third"])).pipe(response)
+      }
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    return server
+  }),
+  (server) => Effect.sync(() => void server.close().closeAllConnections())
+).pipe(
+  Effect.map((server) => {
+    const address = server.address()
+    return `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}/`
+  })
+)
+
+async function* slowly(pieces: ReadonlyArray<string>) {
+  for (const piece of pieces) {
+    await setTimeout(60)
+    yield piece
+  }
+}
+
+const whole = "first;second;third"
+const textOf = (url: string) => Effect.flatMap(HttpClient.get(url), ({ text }) => text)
+const inScope = <A, E>(effect: Effect.Effect<A, E, HttpClient.HttpClient | Scope.Scope>) =>
+  Effect.provide(effect, NodeHttpClient.layer())
+
+// Before all others: nothing has loaded undici yet.
+describe("the first request", () => {
+  it.scopedLive("interrupted at any time, does no harm to those after it", () =>
+    Effect.gen(function* () {
+      const url = yield* echo
+      for (const millis of [0, 1, 5, 20]) {
+        yield* Effect.gen(function* () {
+          const first = yield* Effect.fork(textOf(url))
+          yield* Effect.sleep(millis)
+          yield* Fiber.interrupt(first)
+          assert.strictEqual(yield* textOf(url), whole)
+        }).pipe(inScope)
+      }
+    })
+  )
+})
+
 /** Take the head, leave the body alone until the server has closed the connection, then count its bytes. */
 const lateRead = (url: string) =>
   Effect.gen(function* () {
@@ -65,55 +116,7 @@ describe("a body that is read late, of a connection that the server closes (node
   }
 })
 
-/** Answers with what it was sent, or in pieces with pauses for a request without a body. */
-const echo = Effect.acquireRelease(
-  Effect.promise<Server>(async () => {
-    const server = createServer((request, response) => {
-      if (request.method === "POST") {
-        response.setHeader("x-type", request.headers["content-type"] ?? "none")
-        request.pipe(response)
-      } else {
-        void Readable.from(slowly(["first;", "second;", "third"])).pipe(response)
-      }
-    })
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-    return server
-  }),
-  (server) => Effect.sync(() => void server.close().closeAllConnections())
-).pipe(
-  Effect.map((server) => {
-    const address = server.address()
-    return `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}/`
-  })
-)
-
-async function* slowly(pieces: ReadonlyArray<string>) {
-  for (const piece of pieces) {
-    await setTimeout(60)
-    yield piece
-  }
-}
-
-const whole = "first;second;third"
-const textOf = (url: string) => Effect.flatMap(HttpClient.get(url), ({ text }) => text)
-const inScope = <A, E>(effect: Effect.Effect<A, E, HttpClient.HttpClient | Scope.Scope>) =>
-  Effect.provide(effect, NodeHttpClient.layer())
-
 describe("requests", () => {
-  it.scopedLive("one that is interrupted, the first one too, does no harm to others", () =>
-    Effect.gen(function* () {
-      const url = yield* echo
-      for (const millis of [0, 1, 5, 20]) {
-        yield* Effect.gen(function* () {
-          const first = yield* Effect.fork(textOf(url))
-          yield* Effect.sleep(millis)
-          yield* Fiber.interrupt(first)
-          assert.strictEqual(yield* textOf(url), whole)
-        }).pipe(inScope)
-      }
-    })
-  )
-
   it.scopedLive("a body can be asked for again, by several at once, and after it has been logged", () =>
     Effect.gen(function* () {
       const response = yield* HttpClient.get(yield* echo)
