@@ -21,7 +21,7 @@ const { values: flags } = parseArgs({
     only: { type: "string", default: "" },
     /** Another checkout, whose `dist` is measured in place of ours. */
     library: { type: "string", default: root },
-    /** Where results.json and chart.svg go. */
+    /** Where results.json, table.md and chart.svg go. */
     out: { type: "string" }
   }
 })
@@ -63,12 +63,14 @@ try {
     memory: totalmem(),
     load: { before: loadBefore, after: loadavg() }
   }
-  say(table(rows))
-  say(
-    `\nRatios of medians over ${settings.pairs} pairs in turn. ours, peer: the work alone where the peer is a Node.js process, whole processes where it is a tool;\n` +
-      "whole process: the ratio with start-up on both sides. spread: the middle half of the samples, ours / the peer's.\n" +
-      `${machine.cores} cores (${machine.cpu}), Node.js ${machine.node}, load ${loadBefore[0]?.toFixed(1)} before, ${loadavg()[0]?.toFixed(1)} after.`
-  )
+  const text = [
+    table(rows),
+    "",
+    `Ratios of medians over ${settings.pairs} pairs in turn. ours, peer: the work alone where the peer is a Node.js process, whole processes where it is a tool;`,
+    "whole process: the ratio with start-up on both sides. spread: the middle half of the samples, ours / the peer's.",
+    `${machine.cores} cores (${machine.cpu}), Node.js ${machine.node}, load ${loadBefore[0]?.toFixed(1)} before, ${loadavg()[0]?.toFixed(1)} after.`
+  ].join("\n")
+  say(text)
   const out = flags.out ?? (quick || only !== "" ? undefined : join(dirname(fileURLToPath(import.meta.url)), "results"))
   if (out !== undefined) {
     await mkdir(out, { recursive: true })
@@ -80,6 +82,7 @@ try {
     const busy = load > 2 * machine.cores ? ` (a busy machine: load ${load.toFixed(0)})` : ""
     const footnote = `Medians of ${settings.pairs}, on ${machine.cores} cores with nginx on loopback, Node.js ${machine.node}${busy}. Less is better.`
     await writeFile(join(out, "chart.svg"), chart(panels, footnote))
+    await writeFile(join(out, "table.md"), `# Results of ${machine.date}\n\n${text}\n`)
     say(`Written to ${out}`)
   }
   const gross = rows.filter(isGross)
