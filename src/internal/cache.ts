@@ -11,7 +11,7 @@ import type { Asset, ImageFile, ImageSource } from "../ImageSource.js"
 import { LocalImage } from "../LocalImage.js"
 import type { Sha256 } from "../Sha256.js"
 import * as Directories from "./directories.js"
-import { orStorageFailed, type Subject, storageFailed } from "./failure.js"
+import { orStorageFailed, type Subject } from "./failure.js"
 import { hashFile } from "./hashFile.js"
 import * as Records from "./records.js"
 
@@ -21,11 +21,11 @@ export interface CacheFile extends ImageFile {
   readonly path: string
 }
 
-/** What the cache holds for a file. `expected` is the digest that it has to have, if any is known. */
+/** What the cache holds for a file. `expected` is the digest that it has to have, if any is known; `actual` says what it is. */
 export type FileState =
   | { readonly _tag: "Good"; readonly file: CacheFile; readonly expected: Sha256 }
   | { readonly _tag: "Missing"; readonly file: CacheFile; readonly expected: Sha256 | undefined }
-  | { readonly _tag: "Bad"; readonly file: CacheFile; readonly expected: Sha256; readonly actual: string }
+  | { readonly _tag: "Bad"; readonly file: CacheFile; readonly expected: Sha256 | undefined; readonly actual: string }
 
 /** A file's place, and the size of the regular file there, if there is one. */
 interface Found {
@@ -33,10 +33,11 @@ interface Found {
   readonly size: number | undefined
 }
 
-/** A verified file in the staging directory and the place it is for. */
+/** A verified file in the staging directory, its digest and the place it is for. */
 export interface Placement {
   readonly from: string
   readonly file: CacheFile
+  readonly sha256: Sha256
 }
 
 /** A cache directory: lookup and commit. */
@@ -51,12 +52,10 @@ export interface Cache {
   readonly isIntact: (image: string, source: ImageSource) => Effect.Effect<boolean, ImageError>
   /** Verify all files at once, each against its digest. */
   readonly verify: (image: string, source: ImageSource) => Effect.Effect<ReadonlyArray<FileState>, ImageError>
-  /** Move verified files to their places: all of them, or none. */
+  /** Move verified files to their places, all of them or none, and remember the digests of those that are not pinned. */
   readonly commit: (image: string, placements: ReadonlyArray<Placement>) => Effect.Effect<void, ImageError>
   /** Remove the image's files and what is remembered of them. */
   readonly remove: (image: string, source: ImageSource) => Effect.Effect<void, ImageError>
-  /** Remember the digest of an unpinned file that was just placed. */
-  readonly trust: (file: CacheFile, sha256: Sha256) => Effect.Effect<void>
 }
 
 export interface CacheOptions {
@@ -126,7 +125,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
         ? yield* records.read(image, file.filename)
         : Option.none<Records.FileRecord>()
     const expected = asset.sha256 ?? Option.getOrUndefined(record)?.sha256
-    if (expected !== undefined && asset.size !== undefined && size !== asset.size) {
+    if (asset.size !== undefined && size !== asset.size) {
       return { _tag: "Bad", file, expected, actual: `${size} bytes instead of ${asset.size}` }
     }
     if (byStat && expected !== undefined && isUntouched(asset, record, yield* host.stamp(file.path))) {
@@ -169,16 +168,32 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
   })
 
   /** Keep what is at a place under a second name. Returns how to put it back, once something else is there. */
-  const keep = (place: string, before: string): Effect.Effect<Effect.Effect<void, PlatformError>> =>
+  const keep = (place: string, before: string): Effect.Effect<Effect.Effect<void, PlatformError>, PlatformError> =>
     fs.link(place, before).pipe(
       Effect.catchIf(
         (error) => !isAbsent(error),
         () => fs.copyFile(place, before) // a file system without hard links, or a file of another user
       ),
       Effect.as(fs.rename(before, place)),
-      // What cannot even be read is not worth putting back.
-      Effect.catchAll((error) => Effect.succeed(isAbsent(error) ? fs.remove(place, { force: true }) : Effect.void))
+      Effect.catchIf(isAbsent, () => Effect.succeed(fs.remove(place, { force: true }))),
+      // What we may not even read is not worth putting back.
+      Effect.catchIf(isForbidden, () => Effect.succeed(Effect.void))
     )
+
+  /** Who removed an unpinned file does not want what takes its place to be compared with it. */
+  const forgetPredecessor = ({ file: { asset, filename, image }, sha256 }: Placement) =>
+    asset.sha256 === undefined
+      ? Effect.whenEffect(
+          records.forget(image, filename),
+          Effect.map(
+            records.read(image, filename),
+            Option.exists((record) => record.sha256 !== sha256)
+          )
+        )
+      : Effect.void
+
+  const trust = ({ file: { asset, filename, image }, sha256 }: Placement) =>
+    asset.sha256 === undefined ? records.write(image, filename, { version: 1, sha256 }) : Effect.void
 
   /**
    * First a second name for everything that is replaced, then the renames, with nothing in between: the moment in which
@@ -187,22 +202,26 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
   const commit = Effect.fnUntraced(function* (image: string, placements: ReadonlyArray<Placement>) {
     const directory = directories.image(image)
     yield* directories.ensure({ image }, directory)
-    const steps = yield* Effect.forEach(placements, ({ file, from }) =>
-      Effect.map(keep(file.path, `${from}.before`), (restore) => ({
-        place: Effect.mapError(fs.rename(from, file.path), (error) =>
-          storageFailed({ image, asset: file.role }, file.path, error)
-        ),
+    const steps = yield* Effect.forEach(placements, ({ file, from }) => {
+      const subject: Subject = { image, asset: file.role }
+      const before = `${from}.before`
+      return Effect.map(orStorageFailed(subject, before)(keep(file.path, before)), (restore) => ({
+        place: orStorageFailed(subject, file.path)(fs.rename(from, file.path)),
         restore: Effect.catchAll(restore, (error) => Effect.logError(`cannot restore ${file.path}: ${error.message}`))
       }))
-    )
-    for (const [index, step] of steps.entries()) {
-      yield* Effect.tapError(step.place, () =>
-        Effect.forEach(steps.slice(0, index), ({ restore }) => restore, { discard: true })
-      )
-    }
-    yield* directories.sync(directory)
-    yield* directories.sync(directories.root)
-  }, Effect.uninterruptible)
+    })
+    yield* Effect.gen(function* () {
+      yield* Effect.forEach(placements, forgetPredecessor, { discard: true })
+      for (const [index, step] of steps.entries()) {
+        yield* Effect.tapError(step.place, () =>
+          Effect.forEach(steps.slice(0, index), ({ restore }) => restore, { discard: true })
+        )
+      }
+      yield* directories.sync(directory)
+      yield* directories.sync(directories.root)
+      yield* Effect.forEach(placements, trust, { discard: true })
+    }).pipe(Effect.uninterruptible)
+  })
 
   /** Only what the registry names: whatever else somebody keeps in the image's folder stays, and the folder with it. */
   const remove = Effect.fnUntraced(function* (image: string, source: ImageSource) {
@@ -243,8 +262,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
       }),
     verify: (image, source) => Effect.flatMap(findAll(image, source), verifyAll),
     commit,
-    remove,
-    trust: (file, sha256) => records.write(file.image, file.filename, { version: 1, sha256 })
+    remove
   }
   return cache
 })
@@ -282,3 +300,6 @@ const absentAsNone = <A, R>(
   Effect.catchIf(Effect.asSome(effect), isAbsent, () => Effect.succeedNone)
 
 const isAbsent = (error: PlatformError): boolean => error._tag === "SystemError" && error.reason === "NotFound"
+
+const isForbidden = (error: PlatformError): boolean =>
+  error._tag === "SystemError" && error.reason === "PermissionDenied"

@@ -141,10 +141,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     })
     yield* progress.tell(() => ({ _tag: "Committing", image }))
     yield* Effect.withSpan(cache.commit(image, fetched), "ImageManager.commit", { attributes: { image } })
-    for (const { file, sha256 } of fetched) {
-      whereabouts.set(contentKey(sha256), file.path)
-      if (file.asset.sha256 === undefined) yield* cache.trust(file, sha256)
-    }
+    for (const { file, sha256 } of fetched) whereabouts.set(contentKey(sha256), file.path)
   }, Effect.scoped)
 
   const remove = Effect.fnUntraced(function* (image: string, source: ImageSource) {
@@ -163,7 +160,9 @@ const warn = (state: FileState) =>
     ? Effect.zipRight(
         Metric.increment(Telemetry.repairs),
         Effect.logWarning(
-          `the cached ${state.file.path} fails verification and is fetched again: expected ${state.expected}, actual ${state.actual}`
+          `the cached ${state.file.path} fails verification and is fetched again: ${
+            state.expected === undefined ? "" : `expected ${state.expected}, `
+          }actual ${state.actual}`
         )
       )
     : Effect.void

@@ -3,8 +3,10 @@ import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { ImageError } from "../ImageError.js"
 import { Sha256 } from "../Sha256.js"
 import type { Directories } from "./directories.js"
+import { orStorageFailed } from "./failure.js"
 import { readSmallFile } from "./smallFile.js"
 
 /**
@@ -38,7 +40,8 @@ export interface Records {
   readonly write: (image: string, filename: string, record: FileRecord) => Effect.Effect<void>
   /** The time by the clock of the cache's file system, in milliseconds. `None` where a file cannot be created. */
   readonly now: (image: string) => Effect.Effect<Option.Option<number>>
-  readonly forget: (image: string, filename: string) => Effect.Effect<void>
+  /** Fails when the record stays. */
+  readonly forget: (image: string, filename: string) => Effect.Effect<void, ImageError>
 }
 
 export const make = Effect.fnUntraced(function* (directories: Directories) {
@@ -63,7 +66,13 @@ export const make = Effect.fnUntraced(function* (directories: Directories) {
           Effect.as(Effect.logWarning(`the record ${file(image, filename)} is damaged and ignored`), Option.none())
         )
       ),
-    forget: (image, filename) => Effect.ignore(fs.remove(file(image, filename), { force: true })),
+    forget: (image, filename) => {
+      const target = file(image, filename)
+      return Effect.whenEffect(
+        orStorageFailed({ image }, target)(fs.remove(target, { force: true })),
+        directories.exists({ image }, path.dirname(target))
+      ).pipe(Effect.asVoid)
+    },
     write: (image, filename, record) =>
       Effect.gen(function* () {
         const text = yield* Effect.orDie(Schema.encode(RecordJson)(record)) // a record of ours always encodes

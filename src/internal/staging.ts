@@ -110,8 +110,10 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
     if (!(yield* Effect.uninterruptible(place(clone)))) return false
     const { mode } = yield* storage(fs.stat(path)) // a clone has the mode of its original, not that of the umask
     yield* storage(fs.chmod(clone, mode & 0o777))
+    // Opened first: nothing may fail once it is at our path, or what is written from then on is not what is placed.
+    const opened = yield* fs.open(clone, { flag: "r+" }).pipe(storage, Scope.extend(scope))
     yield* storage(fs.rename(clone, path))
-    file = yield* fs.open(path, { flag: "r+" }).pipe(storage, Scope.extend(scope))
+    file = opened
     const whole = yield* storage(Effect.provide(hashFile(path), context))
     adopted = whole.sha256
     others = whole.size - filled()

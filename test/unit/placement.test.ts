@@ -1,0 +1,216 @@
+/** What is placed in the cache and what is trusted there, when something goes wrong just then. */
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
+import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import { Host, ImageManager, Registry } from "../../src/index.js"
+import { MemoryFileSystem, StubHasher, StubHttpClient } from "../../src/testing/index.js"
+
+const digestOf = StubHasher.digestOf
+
+interface World {
+  readonly fs: FileSystem.FileSystem
+  readonly registry: Registry.Images
+  readonly routes: StubHttpClient.Routes
+  readonly options?: Partial<ImageManager.Options>
+  readonly host?: Partial<Host.Host["Type"]>
+}
+
+const layerOf = ({ fs, host, options, registry, routes }: World) =>
+  ImageManager.layer({ cacheDir: "/cache", retry: Schedule.recurs(0), ...options }).pipe(
+    Layer.provide([
+      Registry.layer(registry),
+      Layer.succeed(FileSystem.FileSystem, fs),
+      Path.layer,
+      StubHasher.layer(),
+      StubHttpClient.layer(routes),
+      Layer.succeed(Host.Host, { ...Host.neutral, ...host })
+    ])
+  )
+
+/** By a manager of its own, as in another process. */
+const ensure = (world: World, name = "image") =>
+  Effect.either(Effect.provide(ImageManager.ensureImage(name), layerOf(world)))
+
+/** Served from http://host/<name>. */
+const serve = (contents: Readonly<Record<string, string>>): StubHttpClient.Routes =>
+  Object.fromEntries(Object.entries(contents).map(([name, text]) => [`http://host/${name}`, StubHttpClient.file(text)]))
+
+const pinned = (name: string, text: string) => ({ url: `http://host/${name}`, sha256: digestOf(text) })
+const unpinned = (name: string) => ({ url: `http://host/${name}` })
+
+const assertMessage = (result: Either.Either<unknown, Error>, pattern: RegExp) =>
+  Either.isLeft(result) ? assert.match(result.left.message, pattern) : assert.fail("it should have failed")
+
+const kernelPath = "/cache/image/vmlinux.bin"
+const rootfsPath = "/cache/image/rootfs.ext4"
+
+describe("a copy of a file that another image has", () => {
+  const registry = {
+    image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "good rootfs") },
+    other: { kernel: pinned("kernel2", "kernel2"), rootfs: pinned("rootfs", "good rootfs") }
+  }
+  const routes = serve({ kernel: "kernel", kernel2: "kernel2", rootfs: "good rootfs" })
+
+  it.effect("that was altered is never placed, not even when it cannot be opened again", () =>
+    Effect.gen(function* () {
+      const inner = yield* MemoryFileSystem.make
+      let clones = 0
+      let failures = 0
+      const fs = MemoryFileSystem.faulty(inner, ({ method, path }) => {
+        if (method !== "open" || clones === 0 || failures > 0 || !path.includes("rootfs")) return Effect.void
+        failures++
+        return Effect.fail("EMFILE")
+      })
+      const clone = (from: string, to: string) =>
+        Effect.isSuccess(
+          Effect.tap(inner.copyFile(from, to), () => {
+            clones++
+          })
+        )
+      yield* Effect.gen(function* () {
+        yield* ImageManager.ensureImage("image")
+        yield* inner.writeFileString(rootfsPath, "evil rootfs")
+        yield* Effect.either(ImageManager.ensureImage("other"))
+      }).pipe(Effect.provide(layerOf({ fs, registry, routes, host: { clone } })))
+      assert.deepStrictEqual([clones, failures], [1, 1])
+      const placed = yield* Effect.orElseSucceed(inner.readFileString("/cache/other/rootfs.ext4"), () => "nothing")
+      assert.strictEqual(placed, "good rootfs")
+    })
+  )
+})
+
+describe("an unpinned file", () => {
+  const registry = { image: { kernel: pinned("kernel", "kernel"), rootfs: unpinned("rootfs") } }
+  const version = (rootfs: string) => serve({ kernel: "kernel", rootfs })
+
+  it.effect("of another size than the pinned one is not trusted for being there", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const sized = { image: { kernel: pinned("kernel", "kernel"), rootfs: { ...unpinned("rootfs"), size: 9 } } }
+      yield* fs.makeDirectory("/cache/image", { recursive: true })
+      yield* fs.writeFileString(kernelPath, "kernel")
+      yield* fs.writeFileString(rootfsPath, "cut")
+      const world = { fs, registry: sized, routes: version("whole one") }
+      for (const _ of [1, 2]) {
+        assert.isTrue(Either.isRight(yield* ensure(world)))
+        assert.strictEqual(yield* fs.readFileString(rootfsPath), "whole one")
+      }
+    })
+  )
+
+  /** One version is recorded, and somebody removes the file. */
+  const removed = Effect.gen(function* () {
+    const fs = yield* MemoryFileSystem.make
+    yield* ensure({ fs, registry, routes: version("one") })
+    yield* fs.remove(rootfsPath)
+    return fs
+  })
+
+  it.effect("that was removed is not held against the next one: interrupted right after it was placed", () =>
+    Effect.gen(function* () {
+      const inner = yield* removed
+      const placed = yield* Deferred.make<void>()
+      const goOn = yield* Deferred.make<void>()
+      const fs = MemoryFileSystem.faulty(inner, ({ method, path }) =>
+        method === "open" && path === "/cache"
+          ? Effect.zipRight(Deferred.succeed(placed, undefined), Deferred.await(goOn))
+          : Effect.void
+      )
+      const ensuring = yield* Effect.fork(ensure({ fs, registry, routes: version("two") }))
+      yield* Deferred.await(placed)
+      const interrupting = yield* Effect.fork(Fiber.interrupt(ensuring))
+      yield* Effect.yieldNow()
+      yield* Deferred.succeed(goOn, undefined)
+      yield* Fiber.join(interrupting)
+      assert.strictEqual(yield* inner.readFileString(rootfsPath), "two")
+      assert.isTrue(Either.isRight(yield* ensure({ fs: inner, registry, routes: version("two") })))
+    })
+  )
+
+  it.effect("that was removed is not held against the next one: no record can be written", () =>
+    Effect.gen(function* () {
+      const inner = yield* removed
+      const fs = MemoryFileSystem.faulty(inner, ({ method }) =>
+        method === "writeFile" ? Effect.fail("ENOSPC") : Effect.void
+      )
+      assert.isTrue(Either.isRight(yield* ensure({ fs, registry, routes: version("two") })))
+      assert.isTrue(Either.isRight(yield* ensure({ fs: inner, registry, routes: version("two") })))
+    })
+  )
+
+  it.effect("is not placed when the record of the removed one stays: it would be refused from then on", () =>
+    Effect.gen(function* () {
+      const inner = yield* removed
+      const fs = MemoryFileSystem.faulty(inner, ({ method, path }) =>
+        method === "remove" && path.includes("/records/") ? Effect.fail("EACCES") : Effect.void
+      )
+      assertMessage(yield* ensure({ fs, registry, routes: version("two") }), /records\/image\/rootfs.ext4.json/)
+      assert.isFalse(yield* inner.exists(rootfsPath))
+    })
+  )
+})
+
+describe("an update", () => {
+  const versions = (n: number) => ({
+    registry: { image: { kernel: pinned(`k${n}`, `kernel ${n}`), rootfs: pinned(`r${n}`, `rootfs ${n}`) } },
+    routes: serve({ [`k${n}`]: `kernel ${n}`, [`r${n}`]: `rootfs ${n}` })
+  })
+  const standing = (fs: FileSystem.FileSystem) =>
+    Effect.all([fs.readFileString(kernelPath), fs.readFileString(rootfsPath)])
+
+  it.effect("without hard links and without space for copies fails before it has replaced anything", () =>
+    Effect.gen(function* () {
+      const inner = yield* MemoryFileSystem.make
+      yield* ensure({ fs: inner, ...versions(1) })
+      const fs = MemoryFileSystem.faulty(inner, ({ method, to }) => {
+        if (method === "link") return Effect.fail("EPERM")
+        if (method === "copyFile") return Effect.fail("ENOSPC")
+        return method === "rename" && to === rootfsPath ? Effect.fail("EIO") : Effect.void
+      })
+      assertMessage(yield* ensure({ fs, ...versions(2) }), /No space for the kernel/)
+      assert.deepStrictEqual(yield* standing(inner), ["kernel 1", "rootfs 1"])
+    })
+  )
+
+  it.live("is interrupted while it copies what it is about to replace", () =>
+    Effect.gen(function* () {
+      const inner = yield* MemoryFileSystem.make
+      yield* ensure({ fs: inner, ...versions(1) })
+      const copying = yield* Deferred.make<void>()
+      const fs = MemoryFileSystem.faulty(inner, ({ method }) => {
+        if (method === "link") return Effect.fail("EPERM")
+        return method === "copyFile" ? Effect.zipRight(Deferred.succeed(copying, undefined), Effect.never) : Effect.void
+      })
+      const updating = yield* Effect.fork(ensure({ fs, ...versions(2) }))
+      yield* Deferred.await(copying)
+      yield* Fiber.interrupt(updating)
+      assert.deepStrictEqual(yield* standing(inner), ["kernel 1", "rootfs 1"])
+      assert.deepStrictEqual(yield* inner.readDirectory("/cache/.smolvm-images/staging"), [])
+    })
+  )
+})
+
+it.effect("removeImage follows no link out of the cache", () =>
+  Effect.gen(function* () {
+    const fs = yield* MemoryFileSystem.make
+    const world = {
+      fs,
+      registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
+      routes: serve({ kernel: "kernel", rootfs: "rootfs" })
+    }
+    yield* fs.makeDirectory("/outside/image", { recursive: true })
+    yield* fs.writeFileString("/outside/image/rootfs.ext4.json", "somebody's")
+    yield* fs.makeDirectory("/cache/.smolvm-images", { recursive: true })
+    yield* fs.symlink("/outside", "/cache/.smolvm-images/records")
+    yield* ensure(world)
+    const removal = yield* Effect.either(Effect.provide(ImageManager.removeImage("image"), layerOf(world)))
+    assertMessage(removal, /a link leads away from it, to \/outside; remove the link/)
+    assert.deepStrictEqual(yield* fs.readDirectory("/outside/image"), ["rootfs.ext4.json"])
+  })
+)
