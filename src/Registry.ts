@@ -8,7 +8,6 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Arr from "effect/Array"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -20,11 +19,14 @@ import { ImageError, ValueError } from "./ImageError.js"
 import { ImageName } from "./ImageName.js"
 import { ImageSource } from "./ImageSource.js"
 import { builtInImages } from "./internal/builtInImages.js"
+import { checkSource } from "./internal/lookup.js"
 import { notA, type Problem, parseProblems } from "./internal/parseProblems.js"
 import { codeOf, sanitizeCause } from "./internal/redact.js"
 
 /**
- * A registry of images. Implement it to look images up anywhere: a database, a service, a config file.
+ * A registry of images. Implement it to look images up anywhere: a database, a service, a config file. What it returns is
+ * checked like everything from outside: an image with a bad digest, or a file name that could leave the cache directory, is
+ * a `ValueError` for whoever asks for it.
  *
  * @since 0.1.0
  * @category tags
@@ -49,15 +51,7 @@ export type Images = Readonly<Record<string, typeof ImageSource.Encoded | ImageS
 
 const strict = { errors: "all", onExcessProperty: "error" } as const
 
-const decodeSource = ParseResult.decodeUnknownEither(ImageSource, strict)
-const encodeSource = ParseResult.encodeUnknownEither(ImageSource, strict)
 const decodeName = ParseResult.decodeUnknownEither(ImageName, strict)
-
-/** An instance is checked as well: a constructor can be told not to. */
-const checkSource = (image: unknown): Either.Either<ImageSource, ParseResult.ParseIssue> =>
-  image instanceof ImageSource
-    ? Either.flatMap(encodeSource(image), (encoded) => Either.map(decodeSource(encoded), () => image))
-    : decodeSource(image)
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   Predicate.isRecord(value) && !Predicate.isIterable(value)
@@ -77,8 +71,8 @@ const decodeImages = (
     const here = [...path, name]
     const validName = decodeName(name)
     if (validName._tag === "Left") problems.push(...parseProblems(validName.left, here))
-    const source = checkSource(image)
-    if (source._tag === "Left") problems.push(...parseProblems(source.left, here))
+    const source = checkSource(image, here)
+    if (source._tag === "Left") problems.push(...source.left)
     else sources.set(name, source.right)
   }
   return { sources, problems }

@@ -42,6 +42,7 @@ export interface Placement {
 
 /** A cache directory: lookup and commit. */
 export interface Cache {
+  readonly options: CacheOptions
   readonly directories: Directories.Directories
   readonly localImage: (image: string, source: ImageSource) => LocalImage
   /** Whether all files are there, without looking into them. What cannot be looked at is not there, with a warning. */
@@ -65,7 +66,8 @@ export interface CacheOptions {
   readonly readOnly: boolean
 }
 
-export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, verification }: CacheOptions) {
+export const make = Effect.fnUntraced(function* (cacheDir: string, options: CacheOptions) {
+  const { readOnly, verification } = options
   const host = yield* Host
   const byStat = verification === "stat"
   const fs = yield* FileSystem.FileSystem
@@ -237,6 +239,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, { readOnly, v
   }, Effect.uninterruptible)
 
   const cache: Cache = {
+    options,
     directories,
     localImage,
     has,

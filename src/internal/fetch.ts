@@ -14,6 +14,7 @@ import type { ImageSource } from "../ImageSource.js"
 import type { Sha256 } from "../Sha256.js"
 import type { Cache, CacheFile, FileState } from "./cache.js"
 import type { Subject } from "./failure.js"
+import { imageKey } from "./identity.js"
 import { exclusive } from "./keyedMutex.js"
 import { borrowed, lend } from "./lend.js"
 import { Locking } from "./lock.js"
@@ -62,8 +63,8 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
   const { progress } = options
   const lock = yield* locking.make(directories, options.host, progress)
   const area = yield* StagingArea.make(directories, options.host)
+  const keyOf = (image: string) => imageKey(options.disk, directories.root, image)
   const contentKey = (sha256: Sha256) => JSON.stringify([options.disk, directories.root, sha256])
-  const imageKey = (image: string) => JSON.stringify([options.disk, directories.root, image])
 
   const sourcesOf = ({ asset, image, role }: CacheFile) => {
     const urls = options.offline ? asset.url.filter(isLocal) : asset.url
@@ -78,7 +79,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     return nearby === undefined || nearby === own
       ? Effect.succeed([])
       : path.toFileUrl(nearby).pipe(
-          Effect.map(({ href }) => [new AssetUrl({ href: Redacted.make(href), headers: {} })]),
+          Effect.flatMap(({ href }) => Effect.try(() => [new AssetUrl({ href: Redacted.make(href), headers: {} })])),
           Effect.orElseSucceed(() => []) // a path without a URL cannot be copied from; there are the other sources
         )
   }
@@ -92,7 +93,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
         yield* Effect.logWarning(`${role} of image "${image}" has no pinned SHA-256: it is trusted on first use`)
       }
       const staged = yield* Staging.make(subject, directory.file(role, asset.sha256), asset.size)
-      const client = borrowed(imageKey(image), options.client)
+      const client = borrowed(keyOf(image), options.client)
       const space = Space.make(options.host, subject, directories.root, staged, asset.size)
       const report = Report.make(progress, { image, asset: role })
       const transfer = (urls: ReadonlyArray<AssetUrl>) =>
@@ -149,7 +150,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     yield* cache.remove(image, source)
   }, Effect.scoped)
 
-  const result: Fetch = { fetch, support: (image) => lend(imageKey(image), options.client), remove }
+  const result: Fetch = { fetch, support: (image) => lend(keyOf(image), options.client), remove }
   return result
 })
 

@@ -1,8 +1,15 @@
 import type { FileSystem } from "@effect/platform/FileSystem"
+import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import type { ImageSource } from "../ImageSource.js"
 
-/** Callers of one fingerprint want the same bytes in the same files, and may share the work. */
+/** Names a cache, process-wide. */
+export const cacheKey = (disk: string, root: string): string => JSON.stringify([disk, root])
+
+/** Names an image in a cache, process-wide. */
+export const imageKey = (disk: string, root: string, image: string): string => JSON.stringify([disk, root, image])
+
+/** Callers of one fingerprint want the same bytes in the same files, by the same requests, and may share the work. */
 export const fingerprint = (source: ImageSource, offline: boolean): string =>
   JSON.stringify([
     offline,
@@ -10,7 +17,10 @@ export const fingerprint = (source: ImageSource, offline: boolean): string =>
       filename,
       asset.sha256,
       asset.size,
-      asset.url.map(({ href }) => Redacted.value(href))
+      asset.url.map(({ headers, href }) => [
+        Redacted.value(href),
+        Record.toEntries(Record.map(headers, Redacted.value))
+      ])
     ])
   ])
 

@@ -3,38 +3,27 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import type * as Path from "@effect/platform/Path"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
 import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
-import * as Order from "effect/Order"
-import * as ParseResult from "effect/ParseResult"
 import type { Hasher } from "../Hasher.js"
 import { Host, neutral } from "../Host.js"
-import { ImageError, ValueError } from "../ImageError.js"
+import type { ImageError, ValueError } from "../ImageError.js"
 import type { ImageManager, Options } from "../ImageManager.js"
-import { ImageName } from "../ImageName.js"
+import type { ImageName } from "../ImageName.js"
 import type { ImageSource } from "../ImageSource.js"
 import { FileStatus, ImageStatus } from "../ImageStatus.js"
 import { Registry } from "../Registry.js"
 import * as Cache from "./cache.js"
 import * as Fetch from "./fetch.js"
-import { diskOf, fingerprint } from "./identity.js"
+import { cacheKey, diskOf, fingerprint, imageKey } from "./identity.js"
+import { exclusive } from "./keyedMutex.js"
+import { find, listNames, lookup, validName } from "./lookup.js"
 import { resolve } from "./options.js"
-import { parseProblems } from "./parseProblems.js"
 import * as Progress from "./progress.js"
 import * as Shared from "./shared.js"
 import * as Telemetry from "./telemetry.js"
 
-const decodeName = ParseResult.decodeUnknownEither(ImageName)
-
-const validName = (name: string): Effect.Effect<ImageName, ValueError> => {
-  const decoded = decodeName(name)
-  if (decoded._tag === "Right") return Effect.succeed(decoded.right)
-  const [problem = { path: "", message: "is not an image name" }] = parseProblems(decoded.left)
-  return Effect.fail(new ValueError({ field: "name", problems: [problem] }))
-}
-
-/** The three operations and their helpers on one cache: from a name to files on disk. */
+/** Every operation on one cache: from a name to files on disk. */
 export const make = Effect.fnUntraced(function* (
   options: Options
 ): Effect.fn.Return<
@@ -51,33 +40,21 @@ export const make = Effect.fnUntraced(function* (
   const lowerCaches = yield* Effect.forEach(lowerCacheDirs, (directory) =>
     Cache.make(directory, { verification, readOnly: true })
   )
+  /** The same, read in full and left as they are. */
+  const inspected = yield* Effect.forEach(Arr.make(cacheDir, ...lowerCacheDirs), (directory) =>
+    Cache.make(directory, { verification: "always", readOnly: true })
+  )
   if (verification === "stat" && host === neutral) {
     yield* Effect.logWarning('verification "stat" acts as "always": no layer provides a Host that can tell file stamps')
   }
-  const hub = JSON.stringify([disk, cache.directories.root])
-  const progress = Progress.of(hub)
+  const progress = Progress.of(cacheKey(disk, cache.directories.root))
   const client = yield* HttpClient.HttpClient
   const fetcher = yield* Fetch.make(cache, { ...settings, client, host, disk, progress })
-
-  const listAvailable = Effect.map(registry.list, (names) => Arr.sort(Arr.dedupe(names), Order.string))
-
-  const lookup = (name: ImageName): Effect.Effect<ImageSource, ImageError> =>
-    Effect.flatMap(
-      registry.get(name),
-      Option.match({
-        onSome: Effect.succeed,
-        onNone: () =>
-          Effect.flatMap(
-            listAvailable,
-            (available) => new ImageError({ reason: "UnknownImage", image: name, available })
-          )
-      })
-    )
 
   const isCached = Effect.fn("ImageManager.isCached")(function* (name: string) {
     const image = yield* validName(name)
     return yield* Effect.flatMap(
-      registry.get(image),
+      find(registry, image),
       Option.match({
         onNone: () => Effect.succeed(false),
         onSome: (source) => Effect.exists([cache, ...lowerCaches], ({ has }) => has(image, source))
@@ -90,12 +67,14 @@ export const make = Effect.fnUntraced(function* (
    * others waits for the next reading, which is for all who wait: no answer is older than its question.
    */
   const isHit = Effect.fnUntraced(function* (
-    { areUntouched, directories, isIntact }: Cache.Cache,
+    { areUntouched, directories, isIntact, options }: Cache.Cache,
     image: ImageName,
     source: ImageSource
   ): Effect.fn.Return<boolean, ImageError> {
     if (yield* areUntouched(image, source)) return true
-    const key = JSON.stringify([disk, directories.root, image, fingerprint(source, settings.offline)])
+    const { readOnly, verification } = options
+    const wanted = fingerprint(source, settings.offline)
+    const key = JSON.stringify([imageKey(disk, directories.root, image), wanted, verification, readOnly])
     return (yield* verifications(key, isIntact(image, source))).value
   })
 
@@ -111,16 +90,11 @@ export const make = Effect.fnUntraced(function* (
           )
     )
 
-  /** Fetch what is missing, once for all who want it. Different sources for one name take turns. */
+  /** Fetch what is missing, once for all who want the same. Different sources for one name take turns. */
   const fetchOnce = (name: ImageName, source: ImageSource) => {
-    const wanted = fingerprint(source, settings.offline)
-    const run = Effect.map(Effect.either(fetcher.fetch(name, source)), (outcome) => ({ wanted, outcome }))
-    const shared = fetcher.support(name)(downloads(JSON.stringify([hub, name]), run))
-    return Effect.map(shared, ({ joined, value }) => ({
-      joined,
-      /** Absent when it was for something else. */
-      outcome: value.wanted === wanted ? Option.some(value.outcome) : Option.none()
-    }))
+    const key = imageKey(disk, cache.directories.root, name)
+    const inTurn = exclusive(`fetch ${key}`)(fetcher.fetch(name, source))
+    return fetcher.support(name)(downloads(JSON.stringify([key, fingerprint(source, settings.offline)]), inTurn))
   }
 
   /**
@@ -138,8 +112,7 @@ export const make = Effect.fnUntraced(function* (
       }
       yield* Metric.increment(Telemetry.misses)
       yield* Effect.annotateCurrentSpan("smolvm_images.outcome", "fetched")
-      const { joined, outcome } = yield* fetchOnce(image, source)
-      if (Option.isSome(outcome)) yield* outcome.value
+      const { joined } = yield* fetchOnce(image, source)
       return joined ? yield* provide(image, source) : cache
     })
 
@@ -147,7 +120,7 @@ export const make = Effect.fnUntraced(function* (
     function* (name: string) {
       const image = yield* validName(name)
       yield* Effect.annotateCurrentSpan({ image })
-      const source = yield* lookup(image)
+      const source = yield* lookup(registry, image)
       yield* progress.tell(() => ({ _tag: "Checking", image }))
       const { localImage } = yield* provide(image, source)
       yield* progress.tell(() => ({ _tag: "Done", image }))
@@ -169,19 +142,19 @@ export const make = Effect.fnUntraced(function* (
 
   const verifyImage = Effect.fn("ImageManager.verifyImage")(function* (name: string) {
     const image = yield* validName(name)
-    const source = yield* lookup(image)
-    const holder = yield* Effect.findFirst([cache, ...lowerCaches], ({ has }) => has(image, source))
-    const states = yield* Option.getOrElse(holder, () => cache).verify(image, source)
+    const source = yield* lookup(registry, image)
+    const holder = yield* Effect.findFirst(inspected, ({ has }) => has(image, source))
+    const states = yield* Option.getOrElse(holder, () => inspected[0]).verify(image, source)
     return new ImageStatus({ name: image, files: states.map(statusOf) })
   })
 
   const removeImage = Effect.fn("ImageManager.removeImage")(function* (name: string) {
     const image = yield* validName(name)
-    yield* fetcher.remove(image, yield* lookup(image))
+    yield* fetcher.remove(image, yield* lookup(registry, image))
   })
 
   const manager: ImageManager["Type"] = {
-    listAvailable,
+    listAvailable: listNames(registry),
     isCached,
     ensureImage,
     verifyImage,
@@ -191,13 +164,11 @@ export const make = Effect.fnUntraced(function* (
   return manager
 })
 
-/** Hits under verification, by cache and image. */
+/** Hits under verification, by cache, image, what is wanted of it and how it is looked at. */
 const verifications = Shared.makeFresh<boolean, ImageError>("verifications")
 
-/** Downloads under way, by cache and image, each with what it is for. */
-const downloads = Shared.make<{ readonly wanted: string; readonly outcome: Either.Either<void, ImageError> }, never>(
-  "downloads"
-)
+/** Downloads under way, by cache, image and what is wanted of it. */
+const downloads = Shared.make<void, ImageError>("downloads")
 
 const statusOf = (state: Cache.FileState): FileStatus =>
   new FileStatus({

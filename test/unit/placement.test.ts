@@ -1,54 +1,15 @@
 /** What is placed in the cache and what is trusted there, when something goes wrong just then. */
-import * as FileSystem from "@effect/platform/FileSystem"
-import * as Path from "@effect/platform/Path"
+import type * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
-import * as Schedule from "effect/Schedule"
-import { Host, ImageManager, Registry } from "../../src/index.js"
-import { MemoryFileSystem, StubHasher, StubHttpClient } from "../../src/testing/index.js"
-
-const digestOf = StubHasher.digestOf
-
-interface World {
-  readonly fs: FileSystem.FileSystem
-  readonly registry: Registry.Images
-  readonly routes: StubHttpClient.Routes
-  readonly options?: Partial<ImageManager.Options>
-  readonly host?: Partial<Host.Host["Type"]>
-}
-
-const layerOf = ({ fs, host, options, registry, routes }: World) =>
-  ImageManager.layer({ cacheDir: "/cache", retry: Schedule.recurs(0), ...options }).pipe(
-    Layer.provide([
-      Registry.layer(registry),
-      Layer.succeed(FileSystem.FileSystem, fs),
-      Path.layer,
-      StubHasher.layer(),
-      StubHttpClient.layer(routes),
-      Layer.succeed(Host.Host, { ...Host.neutral, ...host })
-    ])
-  )
-
-/** By a manager of its own, as in another process. */
-const ensure = (world: World, name = "image") =>
-  Effect.either(Effect.provide(ImageManager.ensureImage(name), layerOf(world)))
-
-/** Served from http://host/<name>. */
-const serve = (contents: Readonly<Record<string, string>>): StubHttpClient.Routes =>
-  Object.fromEntries(Object.entries(contents).map(([name, text]) => [`http://host/${name}`, StubHttpClient.file(text)]))
-
-const pinned = (name: string, text: string) => ({ url: `http://host/${name}`, sha256: digestOf(text) })
-const unpinned = (name: string) => ({ url: `http://host/${name}` })
-
-const assertMessage = (result: Either.Either<unknown, Error>, pattern: RegExp) =>
-  Either.isLeft(result) ? assert.match(result.left.message, pattern) : assert.fail("it should have failed")
-
-const kernelPath = "/cache/image/vmlinux.bin"
-const rootfsPath = "/cache/image/rootfs.ext4"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { ImageManager, ImageSource } from "../../src/index.js"
+import { MemoryFileSystem } from "../../src/testing/index.js"
+import { assertMessage, ensure, kernelPath, layerOf, pinned, rootfsPath, serve, unpinned } from "./memoryWorld.js"
 
 describe("a copy of a file that another image has", () => {
   const registry = {
@@ -214,3 +175,88 @@ it.effect("removeImage follows no link out of the cache", () =>
     assert.deepStrictEqual(yield* fs.readDirectory("/outside/image"), ["rootfs.ext4.json"])
   })
 )
+
+describe("a path without a file: URL", () => {
+  it.effect("is no defect, only nothing to copy from", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const image = { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") }
+      const world = {
+        fs,
+        registry: { image, twin: image },
+        routes: serve({ kernel: "kernel", rootfs: "rootfs" }),
+        options: { cacheDir: "/we\\ird" }
+      }
+      for (const name of ["image", "twin"]) {
+        yield* Effect.provide(ImageManager.ensureImage(name), layerOf(world))
+        assert.strictEqual(yield* fs.readFileString(`/we\\ird/${name}/rootfs.ext4`), "rootfs")
+      }
+    })
+  )
+})
+
+it.effect("a registry of somebody's own can name no file outside of the cache", () =>
+  Effect.gen(function* () {
+    const fs = yield* MemoryFileSystem.make
+    yield* fs.makeDirectory("/outside")
+    const { kernel, rootfs } = Schema.decodeSync(ImageSource.ImageSource)({
+      kernel: pinned("kernel", "kernel"),
+      rootfs: pinned("rootfs", "rootfs")
+    })
+    const astray = new ImageSource.Asset({ ...rootfs, filename: "../../outside/rootfs" }, true)
+    const source = new ImageSource.ImageSource({ kernel, rootfs: astray }, true)
+    const world = {
+      fs,
+      registry: { list: Effect.succeed(["image"]), get: () => Effect.succeed(Option.some(source)) },
+      routes: serve({ kernel: "kernel", rootfs: "rootfs" })
+    }
+    for (const operation of [
+      ensure(world),
+      Effect.either(Effect.provide(ImageManager.isCached("image"), layerOf(world)))
+    ]) {
+      assertMessage(yield* operation, /Invalid registry: image\.rootfs\.filename: /)
+    }
+    assert.deepStrictEqual(yield* fs.readDirectory("/outside"), [])
+  })
+)
+
+describe("verifyImage", () => {
+  it.effect("writes nothing, not even the digest of an unpinned file", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      yield* fs.makeDirectory("/cache/image", { recursive: true })
+      yield* fs.writeFileString(kernelPath, "kernel")
+      yield* fs.writeFileString(rootfsPath, "whatever it is")
+      const registry = { image: { kernel: pinned("kernel", "kernel"), rootfs: unpinned("rootfs") } }
+      const verifying = Effect.provide(ImageManager.verifyImage("image"), layerOf({ fs, registry, routes: {} }))
+      assert.isTrue((yield* verifying).isGood)
+      assert.deepStrictEqual(yield* fs.readDirectory("/cache"), ["image"])
+    })
+  )
+
+  it.live("reads every file, whatever the stamps say", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      let hashed = 0
+      const world = {
+        fs,
+        registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
+        routes: serve({ kernel: "kernel", rootfs: "rootfs" }),
+        options: { verification: "stat" } as const,
+        host: { stamp: () => Effect.succeedSome({ size: "6", mtime: "1", ctime: "1", ino: "1", dev: "1" }) },
+        hashing: Effect.sync(() => {
+          hashed++
+        })
+      }
+      yield* Effect.gen(function* () {
+        yield* ImageManager.ensureImage("image")
+        yield* ImageManager.ensureImage("image")
+        hashed = 0
+        yield* ImageManager.ensureImage("image")
+        assert.strictEqual(hashed, 0)
+        yield* ImageManager.verifyImage("image")
+        assert.strictEqual(hashed, 2)
+      }).pipe(Effect.provide(layerOf(world)))
+    })
+  )
+})

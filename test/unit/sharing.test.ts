@@ -1,0 +1,96 @@
+/** Who shares the work of others, and who must not. */
+import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import { ImageManager } from "../../src/index.js"
+import { MemoryFileSystem, StubHttpClient } from "../../src/testing/index.js"
+import { assertMessage, ensure, kernelPath, layerOf, pinned, rootfsPath, serve } from "./memoryWorld.js"
+
+describe("a download", () => {
+  it.live("with other credentials is another one: their refusal is not ours", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const asked = yield* Deferred.make<void>()
+      const routes: StubHttpClient.Routes = ({ headers, url }) => {
+        if (url === "http://host/kernel") return StubHttpClient.file("kernel")
+        if (headers["authorization"] === "Bearer good") return StubHttpClient.file("rootfs")
+        return () =>
+          Effect.zipRight(Deferred.succeed(asked, undefined), Effect.delay(Effect.succeed({ status: 401 }), 20))
+      }
+      const ensureWith = (token: string) => {
+        const { sha256, url } = pinned("rootfs", "rootfs")
+        const rootfs = { url: { url, headers: { authorization: `Bearer ${token}` } }, sha256 }
+        return ensure({ fs, registry: { image: { kernel: pinned("kernel", "kernel"), rootfs } }, routes })
+      }
+      const stale = yield* Effect.fork(ensureWith("stale"))
+      yield* Deferred.await(asked)
+      assert.isTrue(Either.isRight(yield* ensureWith("good")))
+      assertMessage(yield* Fiber.join(stale), /401/)
+    })
+  )
+
+  it.live("that nobody wants any more ends, even when somebody waits for another one of that image", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const asked = yield* Deferred.make<void>()
+      const routes: StubHttpClient.Routes = ({ url }) => {
+        if (url === "http://host/kernel") return StubHttpClient.file("kernel")
+        if (url === "http://host/new") return StubHttpClient.file("new")
+        return () => Effect.zipRight(Deferred.succeed(asked, undefined), Effect.never)
+      }
+      const ensureVersion = (version: string) =>
+        ensure({
+          fs,
+          registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned(version, version) } },
+          routes
+        })
+      const old = yield* Effect.fork(ensureVersion("old"))
+      yield* Deferred.await(asked)
+      const next = yield* Effect.fork(ensureVersion("new"))
+      yield* Effect.sleep(20)
+      yield* Fiber.interrupt(old)
+      assert.isTrue(Either.isRight(yield* Fiber.join(next)))
+      assert.strictEqual(yield* fs.readFileString(rootfsPath), "new")
+    })
+  )
+})
+
+it.live('verification "always" is not answered by the "stat" of another manager', () =>
+  Effect.gen(function* () {
+    const fs = yield* MemoryFileSystem.make
+    const open = Effect.unsafeMakeLatch(true)
+    const world = {
+      fs,
+      registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
+      routes: serve({ kernel: "kernel", rootfs: "rootfs" }),
+      // Blind to every change.
+      host: { stamp: () => Effect.succeedSome({ size: "6", mtime: "1", ctime: "1", ino: "1", dev: "1" }) },
+      hashing: open.await
+    }
+    const build = (verification: "always" | "stat") =>
+      Effect.map(Layer.build(layerOf({ ...world, options: { verification } })), (context) =>
+        Context.get(context, ImageManager.ImageManager)
+      )
+    const stat = yield* build("stat")
+    const always = yield* build("always")
+    yield* stat.ensureImage("image")
+    yield* stat.ensureImage("image")
+    // So that one of both files has to be read.
+    yield* fs.remove("/cache/.smolvm-images/records/image/rootfs.ext4.json")
+    yield* open.close
+    yield* Effect.fork(stat.ensureImage("image"))
+    yield* Effect.sleep(20)
+    yield* Effect.fork(stat.ensureImage("image"))
+    yield* Effect.sleep(20)
+    yield* fs.writeFileString(kernelPath, "KERNEL")
+    const strict = yield* Effect.fork(always.ensureImage("image"))
+    yield* Effect.sleep(20)
+    yield* open.open
+    yield* Fiber.join(strict)
+    assert.strictEqual(yield* fs.readFileString(kernelPath), "kernel")
+  }).pipe(Effect.scoped)
+)
