@@ -53,7 +53,8 @@ const makeLazily = Effect.fnUntraced(function* (settings: Settings) {
     Effect.forkIn(scope),
     Effect.cached
   )
-  const client = Effect.flatMap(Effect.uninterruptible(loading), Fiber.join)
+  // Awaited, not joined: joining would give everybody the log annotations of whoever came first.
+  const client = Effect.flatMap(Effect.uninterruptible(loading), (fiber) => Effect.flatten(Fiber.await(fiber)))
   return HttpClient.makeWith<never, never, HttpClientError, never>(
     Effect.flatMap((request) => Effect.flatMap(client, ({ execute }) => execute(request))),
     Effect.succeed

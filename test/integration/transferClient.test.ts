@@ -10,6 +10,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
+import * as HashMap from "effect/HashMap"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -66,6 +67,20 @@ describe("the first request", () => {
         }).pipe(inScope)
       }
     })
+  )
+
+  it.scopedLive("leaves to the others what they annotate their logs with", () =>
+    Effect.gen(function* () {
+      const url = yield* echo
+      const annotated = (asset: string) =>
+        Effect.zipRight(textOf(url), Effect.logAnnotations).pipe(
+          Effect.map((annotations) => Option.getOrUndefined(HashMap.get(annotations, "asset"))),
+          Effect.annotateLogs("asset", asset)
+        )
+      const names = ["kernel", "rootfs", "initrd"]
+      const seen = yield* Effect.forEach(names, annotated, { concurrency: "unbounded" })
+      assert.deepStrictEqual(seen, names)
+    }).pipe(inScope)
   )
 })
 
