@@ -16,7 +16,7 @@ import { Role } from "./ImageSource.js"
  * - `ChecksumMismatch`: a whole download has another digest than `expected`.
  * - `StorageFailed`: the cache directory cannot be read or written; see `path` and `cause`.
  * - `NoSpace`: the disk cannot hold the asset: `bytesNeeded`, `bytesAvailable`.
- * - `Offline`: the asset is not cached and `offline` forbids fetching it.
+ * - `Offline`: the asset is not cached, or damaged (then with `actual`), and `offline` forbids fetching it.
  *
  * @since 0.1.0
  * @category models
@@ -114,9 +114,9 @@ export class ImageError extends Schema.TaggedError<ImageError>("smolvm-images/Im
           this.bytesNeeded === undefined ? "it does not fit" : `${this.bytesNeeded} more bytes are needed`
         }${this.bytesAvailable === undefined ? "" : `, ${this.bytesAvailable} are available`}; nothing was changed`
       case "Offline":
-        return `${what} is not in the cache, and offline mode forbids fetching it${from}`.replace(/^./, (first) =>
-          first.toUpperCase()
-        )
+        return `${what} is ${
+          this.actual === undefined ? "not in the cache" : "damaged in the cache"
+        }, and offline mode forbids fetching it${from}`.replace(/^./, (first) => first.toUpperCase())
     }
   }
 }

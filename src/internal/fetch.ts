@@ -66,11 +66,19 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
   const keyOf = (image: string) => imageKey(options.disk, directories.root, image)
   const contentKey = (sha256: Sha256) => JSON.stringify([options.disk, directories.root, sha256])
 
-  const sourcesOf = ({ asset, image, role }: CacheFile) => {
+  const sourcesOf = (state: FileState) => {
+    const { asset, image, role } = state.file
     const urls = options.offline ? asset.url.filter(isLocal) : asset.url
     return urls.length > 0
       ? Effect.succeed(urls)
-      : new ImageError({ reason: "Offline", image, asset: role, url: asset.url[0].display })
+      : new ImageError({
+          reason: "Offline",
+          image,
+          asset: role,
+          url: asset.url[0].display,
+          ...(state.expected === undefined ? {} : { expected: state.expected }),
+          ...(state._tag === "Bad" ? { actual: state.actual } : {})
+        })
   }
 
   /** A file of the same content that is on this disk already, so it is said. */
@@ -84,8 +92,15 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
         )
   }
 
+  /** Fails where there is nothing to fetch a file from, before anything is written. */
+  const assertReachable = (state: FileState) =>
+    Effect.flatMap(copiesOf(state.file), (copies) =>
+      copies.length > 0 ? Effect.void : Effect.asVoid(sourcesOf(state))
+    )
+
   const fetchFile = Effect.fn("ImageManager.fetchAsset")(
-    function* (directory: StagingArea.StagingDirectory, file: CacheFile, expected: Sha256 | undefined) {
+    function* (directory: StagingArea.StagingDirectory, state: FileState) {
+      const { expected, file } = state
       const { asset, image, role } = file
       const subject: Subject = { image, asset: role }
       yield* Effect.annotateCurrentSpan({ image, asset: role })
@@ -98,7 +113,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
       const report = Report.make(progress, { image, asset: role })
       const transfer = (urls: ReadonlyArray<AssetUrl>) =>
         transferAsset({ ...options, client, report, claimSpace: space.claim }, subject, asset, urls, expected, staged)
-      const download = Effect.flatMap(sourcesOf(file), transfer)
+      const download = Effect.flatMap(sourcesOf(state), transfer)
       const copies = yield* copiesOf(file)
       const sha256 = yield* (
         copies.length === 0
@@ -111,13 +126,14 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
       yield* copyableUntilPlaced(sha256, staged.path)
       return { file, sha256, from: staged.path }
     },
-    (effect, _, file) => Effect.annotateLogs(Effect.provide(effect, context), "asset", file.role)
+    (effect, _, { file }) => Effect.annotateLogs(Effect.provide(effect, context), "asset", file.role)
   )
 
   /** Of several who want the same content the first fetches it, the others copy. */
-  const fetchShared = (directory: StagingArea.StagingDirectory, file: CacheFile, expected: Sha256 | undefined) => {
-    const fetching = fetchFile(directory, file, expected)
-    return file.asset.sha256 === undefined ? fetching : exclusive(contentKey(file.asset.sha256))(fetching)
+  const fetchShared = (directory: StagingArea.StagingDirectory, state: FileState) => {
+    const fetching = fetchFile(directory, state)
+    const { sha256 } = state.file.asset
+    return sha256 === undefined ? fetching : exclusive(contentKey(sha256))(fetching)
   }
 
   const copyableUntilPlaced = (sha256: Sha256, staged: string): Effect.Effect<void, never, Scope.Scope> =>
@@ -134,10 +150,11 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     const states = yield* Effect.withSpan(cache.verify(image, source), "ImageManager.verify", { attributes: { image } })
     const wanted = states.filter((state) => state._tag !== "Good")
     if (wanted.length === 0) return
+    yield* Effect.forEach(wanted, assertReachable, { discard: true })
     yield* Effect.forEach(wanted, warn, { discard: true })
     const directory = yield* area.open({ image })
     yield* directory.inherit(wanted.map(({ file }) => file))
-    const fetched = yield* Effect.forEach(wanted, ({ file, expected }) => fetchShared(directory, file, expected), {
+    const fetched = yield* Effect.forEach(wanted, (state) => fetchShared(directory, state), {
       concurrency: "unbounded"
     })
     yield* progress.tell(() => ({ _tag: "Committing", image }))

@@ -75,7 +75,8 @@ export const transferAsset = Effect.fnUntraced(function* (
     const rest = (next?.notBefore ?? 0) - (yield* Clock.currentTimeMillis)
     const delay = Duration.max(pause, Duration.millis(Math.max(0, rest)))
     const url = sources[current]?.url.display ?? ""
-    const when = Duration.toMillis(delay) === 0 ? "at once" : `in ${Duration.format(delay)}`
+    const millis = Math.round(Duration.toMillis(delay))
+    const when = millis === 0 ? "at once" : `in ${Duration.format(millis)}`
     yield* report.retries(url, failed.detail, delay)
     yield* Effect.logWarning(`${url}: ${failed.detail}; trying again ${when}`).pipe(
       Effect.annotateLogs({ attempt: transfer.requests, bytes: staged.position() })
@@ -105,24 +106,21 @@ export const transferAsset = Effect.fnUntraced(function* (
     if (Either.isRight(result)) return result.right
 
     const failure = yield* honourRetryAfter(options, source, result.left)
+    const isWrong = failure.reason === "ChecksumMismatch"
     const giveUp = (why?: string) =>
-      summarize(subject, sources, { source, failure }, transfer.requests, [
+      summarize(subject, asset, sources, { source, failure }, transfer.requests, [
         whole ? "a file put together from several responses had the wrong SHA-256 and was thrown away" : undefined,
         why
       ])
-    if (failure.reason === "ChecksumMismatch") {
-      const pieces = transfer.held.responses
+    if (isWrong && transfer.held.responses > 1 && !whole) {
+      whole = true
+      yield* Effect.logWarning(`${source.url.display}: ${failure.detail}; fetching it again in one piece`)
       yield* startOver(transfer)
-      if (pieces > 1 && !whole) {
-        whole = true
-        yield* Effect.logWarning(`${source.url.display}: ${failure.detail}; fetching it again in one piece`)
-        continue
-      }
+      continue
     }
-    if (transfer.restarts > options.maxRestarts) {
-      return yield* giveUp(
-        `it began again from zero ${transfer.restarts} times, more than the ${options.maxRestarts} allowed`
-      )
+    const restarts = transfer.restarts + (isWrong ? 1 : 0)
+    if (restarts > options.maxRestarts) {
+      return yield* giveUp(`it began again from zero ${restarts} times, more than the ${options.maxRestarts} allowed`)
     }
     const progress = transfer.highWater - settledAt >= progressStep(transfer)
     if (progress) {
@@ -142,6 +140,7 @@ export const transferAsset = Effect.fnUntraced(function* (
       if (exhausted) return yield* giveUp()
     }
     yield* sleepUntil(sources[next]?.notBefore ?? 0, options.maxRetryAfter)
+    if (isWrong) yield* startOver(transfer)
     current = next
   }
 })
@@ -216,9 +215,13 @@ interface Failed {
 
 const bySeverity = Order.mapInput(Order.number, ({ failure }: Failed) => severity(failure))
 
+const trusted =
+  "the registry pins none, the expected one is that of the file that was trusted first; remove the image to trust another"
+
 /** The error that a transfer ends with: the worst failure, and what each source said. */
 const summarize = (
   subject: Subject,
+  { sha256 }: Asset,
   sources: ReadonlyArray<Source>,
   last: Failed,
   attempts: number,
@@ -228,7 +231,7 @@ const summarize = (
     source.failure === undefined ? [] : [{ source, failure: source.failure }]
   )
   const { failure, source } = failed.reduce(Order.min(bySeverity), last)
-  const said = failure.reason === "ChecksumMismatch" ? undefined : failure.detail
+  const said = failure.reason === "ChecksumMismatch" ? (sha256 === undefined ? trusted : undefined) : failure.detail
   const detail = [said, ...remarks].filter((text) => text !== undefined).join("; ")
   return new ImageError({
     reason: failure.reason,

@@ -5,8 +5,10 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { ImageManager, ImageSource } from "../../src/index.js"
 import { MemoryFileSystem } from "../../src/testing/index.js"
 import { assertMessage, ensure, kernelPath, layerOf, pinned, rootfsPath, serve, unpinned } from "./memoryWorld.js"
@@ -105,6 +107,18 @@ describe("an unpinned file", () => {
     })
   )
 
+  it.effect("that was damaged and is another one at its source fails with the way out", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      yield* ensure({ fs, registry, routes: version("one") })
+      yield* fs.writeFileString(rootfsPath, "damaged")
+      const world = { fs, registry, routes: version("two") }
+      assertMessage(yield* ensure(world), /the registry pins none.*remove the image to trust another/)
+      yield* Effect.provide(ImageManager.removeImage("image"), layerOf(world))
+      assert.isTrue(Either.isRight(yield* ensure(world)))
+    })
+  )
+
   it.effect("is not placed when the record of the removed one stays: it would be refused from then on", () =>
     Effect.gen(function* () {
       const inner = yield* removed
@@ -176,6 +190,41 @@ it.effect("removeImage follows no link out of the cache", () =>
   })
 )
 
+describe("offline", () => {
+  const registry = { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } }
+  const options = { offline: true }
+
+  it.effect("an image that is not there is said to be so, in a cache that cannot be written as well", () =>
+    Effect.gen(function* () {
+      const inner = yield* MemoryFileSystem.make
+      yield* inner.makeDirectory("/cache")
+      const fs = MemoryFileSystem.faulty(inner, ({ method }) =>
+        ["makeDirectory", "open", "writeFile"].includes(method) ? Effect.fail("EROFS") : Effect.void
+      )
+      const result = yield* ensure({ fs, registry, routes: {}, options })
+      assertMessage(result, /^The kernel of image "image" is not in the cache, and offline mode forbids fetching it/)
+    })
+  )
+
+  it.effect("a damaged file is said to be so, not to be missing or fetched again", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      yield* ensure({ fs, registry, routes: serve({ kernel: "kernel", rootfs: "rootfs" }) })
+      yield* fs.writeFileString(rootfsPath, "damaged")
+      const warnings: Array<unknown> = []
+      const logger = Logger.make(({ message }) => void warnings.push(message))
+      const result = yield* ensure({ fs, registry, routes: {}, options }).pipe(
+        Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+      )
+      assertMessage(
+        result,
+        /^The rootfs of image "image" is damaged in the cache, and offline mode forbids fetching it/
+      )
+      assert.deepStrictEqual(warnings, [])
+    })
+  )
+})
+
 describe("a path without a file: URL", () => {
   it.effect("is no defect, only nothing to copy from", () =>
     Effect.gen(function* () {
@@ -217,6 +266,23 @@ it.effect("a registry of somebody's own can name no file outside of the cache", 
       assertMessage(yield* operation, /Invalid registry: image\.rootfs\.filename: /)
     }
     assert.deepStrictEqual(yield* fs.readDirectory("/outside"), [])
+  })
+)
+
+it.live("wrong bytes of the only source are not announced as a new beginning: none follows", () =>
+  Effect.gen(function* () {
+    const fs = yield* MemoryFileSystem.make
+    const registry = { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } }
+    const tags: Array<string> = []
+    yield* Effect.gen(function* () {
+      const { ensureImage, events } = yield* ImageManager.ImageManager
+      yield* Effect.fork(Stream.runForEach(events, ({ _tag }) => Effect.sync(() => tags.push(_tag))))
+      yield* Effect.sleep(10)
+      yield* Effect.either(ensureImage("image"))
+      yield* Effect.sleep(10)
+    }).pipe(Effect.provide(layerOf({ fs, registry, routes: serve({ kernel: "kernel", rootfs: "something else" }) })))
+    assert.strictEqual(tags.at(-1), "Failed")
+    assert.notInclude(tags, "Restarted")
   })
 )
 
