@@ -1,10 +1,11 @@
 import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
+import type * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import { makeBuffer } from "./buffer.js"
 import * as Follower from "./follower.js"
+import { outcome } from "./outcome.js"
 
 export interface RingOptions<E> {
   /** In bytes, a multiple of `portion`. */
@@ -127,7 +128,7 @@ export const make = Effect.fnUntraced(function* <E>(
   }).pipe(
     Effect.zipRight(
       Effect.suspend(() =>
-        Effect.forEach(lanes, ({ running }) => (running === undefined ? Effect.void : Fiber.join(running)), {
+        Effect.forEach(lanes, ({ running }) => (running === undefined ? Effect.void : outcome(running)), {
           discard: true
         })
       )
@@ -195,7 +196,7 @@ export const make = Effect.fnUntraced(function* <E>(
     settle: Effect.suspend(() => {
       if (following === undefined) return Effect.void
       Follower.dismiss(following.counters.cells, "whenEmpty")
-      return Fiber.join(following.fiber)
+      return outcome(following.fiber)
     }).pipe(
       Effect.zipRight(drain),
       Effect.tap(() => {

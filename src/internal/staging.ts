@@ -11,6 +11,7 @@ import { makeBuffer } from "./buffer.js"
 import * as Delegate from "./delegate.js"
 import { orStorageFailed, type Subject } from "./failure.js"
 import { hashFile } from "./hashFile.js"
+import { outcome } from "./outcome.js"
 import * as Ring from "./ring.js"
 
 const MiB = 1024 * 1024
@@ -83,7 +84,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
 
   /** One at a time; a failure shows when the next one begins, or at the end. */
   const syncSoon = Effect.gen(function* () {
-    yield* Fiber.join(syncing)
+    yield* outcome(syncing)
     syncing = yield* storage(file.sync).pipe(Effect.uninterruptible, Effect.forkIn(scope))
   })
   const write = (bytes: Uint8Array) => storage(file.writeAll(bytes))
@@ -155,7 +156,7 @@ export const make = Effect.fnUntraced(function* (subject: Subject, path: string,
         adopted === undefined ? Effect.flatMap(started, ({ finish }) => finish) : Effect.succeed(adopted)
       )
     ),
-    sync: Effect.suspend(() => Fiber.join(syncing)).pipe(Effect.zipRight(storage(file.sync)), Effect.uninterruptible)
+    sync: Effect.suspend(() => outcome(syncing)).pipe(Effect.zipRight(storage(file.sync)), Effect.uninterruptible)
   }
   return staged
 })

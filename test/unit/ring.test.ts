@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
+import * as HashMap from "effect/HashMap"
 import { giveBack, makeSlabs } from "../../src/internal/buffer.js"
 import * as Follower from "../../src/internal/follower.js"
 import * as Ring from "../../src/internal/ring.js"
@@ -51,6 +52,17 @@ describe("ring", () => {
           assert.deepStrictEqual(slow.bytes(), expected)
         })
       )
+  )
+
+  it.effect("who settles keeps the log annotations that are his, whoever began what he waits for", () =>
+    Effect.gen(function* () {
+      const { consume } = collector(Effect.yieldNow())
+      const ring = yield* Ring.make({ ...small, consumers: [consume] })
+      yield* Effect.fork(Effect.annotateLogs(ring.put(counting(20)), "by", "another"))
+      yield* Effect.yieldNow()
+      yield* ring.settle
+      assert.isTrue(HashMap.isEmpty(yield* Effect.logAnnotations))
+    }).pipe(Effect.scoped)
   )
 
   it.live("loses no byte and waits for nobody in vain, wherever the runtime makes a fiber yield", () =>
