@@ -38,8 +38,9 @@ export class Thread {
     this.worker.on("exit", () => this.fail(new Error("the thread ended")))
   }
 
-  get isBroken(): boolean {
-    return this.broken !== undefined
+  /** Nobody can ask it for anything any more. */
+  get isGone(): boolean {
+    return this.broken !== undefined || this.stopping
   }
 
   /** Uninterruptible: the thread reads the caller's buffer until it answers. */
@@ -107,7 +108,7 @@ export const layer: Layer.Layer<Threads> = Layer.scoped(
     let ids = 0
     let possible = true
     let closed = false
-    const running = () => threads.filter(({ isBroken }) => !isBroken)
+    const running = () => threads.filter(({ isGone }) => !isGone)
     const idle = () => running().find(isIdle)
     const leastBusy = () => running().sort((a, b) => a.digests.size - b.digests.size)[0]
     const start = () => {

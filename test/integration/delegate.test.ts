@@ -5,12 +5,14 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import * as FileSystem from "@effect/platform/FileSystem"
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { Hasher, type ImageError } from "../../src/index.js"
 import * as Delegate from "../../src/internal/delegate.js"
 import * as Staging from "../../src/internal/staging.js"
@@ -143,6 +145,22 @@ describe("a process that is killed while a thread writes", () => {
     })
   )
 })
+
+it.scoped("a digest that begins while the last thread of a closed Layer ends gets another one", () =>
+  Effect.gen(function* () {
+    const closing = yield* Scope.make()
+    const { start } = Context.get(yield* Layer.buildWithScope(NodeHasher.layer, closing), Hasher.Hasher)
+    const first = yield* Scope.make()
+    yield* Scope.extend(start({ size: large, busy: true }), first)
+    yield* Scope.close(closing, Exit.void)
+    const ending = yield* Effect.fork(Scope.close(first, Exit.void))
+    yield* Effect.yieldNow()
+    const digest = yield* start({ size: large, busy: true })
+    yield* Fiber.join(ending)
+    yield* digest.update(new TextEncoder().encode("bytes"))
+    assert.strictEqual<string>(yield* digest.finish, sha256(new TextEncoder().encode("bytes")))
+  })
+)
 
 describe("a process whose last thread ends", () => {
   it("lives until it has", () => {
