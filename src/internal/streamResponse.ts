@@ -5,6 +5,7 @@ import type * as HttpClientRequest from "@effect/platform/HttpClientRequest"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as HttpIncomingMessage from "@effect/platform/HttpIncomingMessage"
 import * as UrlParams from "@effect/platform/UrlParams"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Inspectable from "effect/Inspectable"
 import * as Option from "effect/Option"
@@ -45,7 +46,10 @@ export class StreamResponse extends Inspectable.Class implements HttpClientRespo
 
   /** Read once, for all who ask: `toJSON`, as for a log, is one of them. */
   get arrayBuffer(): Effect.Effect<ArrayBuffer, ResponseError> {
-    this.whole ??= Effect.runSync(Effect.cached(this.collected))
+    this.whole ??= Effect.catchAllCause(Effect.runSync(Effect.cached(this.collected)), (cause) =>
+      // Whoever was reading for all gave up, and what he had is gone.
+      Cause.isInterruptedOnly(cause) ? Effect.fail(this.undecodable(new Error("given up"))) : Effect.failCause(cause)
+    )
     return this.whole
   }
 

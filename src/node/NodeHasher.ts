@@ -63,7 +63,7 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
     /** Keep the first bytes, until it shows whether there are more. */
     const ofUnknownSize = Effect.gen(function* () {
       const scope = yield* Effect.scope
-      let held: ReadonlyArray<Uint8Array> = []
+      let held: Array<Uint8Array> = []
       let size = 0
       let digest: Digest | undefined
       const decide = (place: Place | undefined) => {
@@ -84,7 +84,7 @@ export const layer: Layer.Layer<Hasher> = Layer.effect(
             }
             const own = makeBuffer(chunk.length)
             own.set(chunk)
-            held = [...held, own]
+            held.push(own)
             return Effect.void
           }),
         finish: Effect.suspend(() => (digest ?? inline(held)).finish)

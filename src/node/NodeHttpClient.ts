@@ -6,13 +6,14 @@
 import { X509Certificate } from "node:crypto"
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as HttpClient from "@effect/platform/HttpClient"
-import type { HttpClientError } from "@effect/platform/HttpClientError"
+import { type HttpClientError, RequestError } from "@effect/platform/HttpClientError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { ValueError } from "../ImageError.js"
+import { outcome } from "../internal/outcome.js"
+import * as Proxies from "./proxies.js"
 import type { Settings } from "./undiciClient.js"
 
 /**
@@ -47,16 +48,21 @@ export const layer = (options: Options = {}): Layer.Layer<HttpClient.HttpClient,
 const makeLazily = Effect.fnUntraced(function* (settings: Settings) {
   const scope = yield* Effect.scope
   // In a fiber of its own: who is interrupted while he waits for it takes nothing from those who come later.
-  const loading = yield* Effect.promise(() => import("./undiciClient.js")).pipe(
+  const loading = yield* Effect.tryPromise({ try: () => import("./undiciClient.js"), catch: (cause) => cause }).pipe(
     Effect.flatMap(({ make }) => make(settings)),
     Scope.extend(scope),
     Effect.forkIn(scope),
     Effect.cached
   )
-  // Awaited, not joined: joining would give everybody the log annotations of whoever came first.
-  const client = Effect.flatMap(Effect.uninterruptible(loading), (fiber) => Effect.flatten(Fiber.await(fiber)))
+  const client = Effect.flatMap(Effect.uninterruptible(loading), outcome)
   return HttpClient.makeWith<never, never, HttpClientError, never>(
-    Effect.flatMap((request) => Effect.flatMap(client, ({ execute }) => execute(request))),
+    Effect.flatMap((request) =>
+      client.pipe(
+        // Such as with no file descriptor left.
+        Effect.mapError((cause) => new RequestError({ request, reason: "Transport", cause })),
+        Effect.flatMap(({ execute }) => execute(request))
+      )
+    ),
     Effect.succeed
   )
 })
@@ -82,27 +88,7 @@ const settingsOf = Effect.fnUntraced(function* ({ connectTimeout, extraCaCertifi
   const settings: Settings = {
     connectTimeout: timeout,
     extraCaCertificates,
-    proxies: { httpProxy: yield* proxyOf("HTTP_PROXY"), httpsProxy: yield* proxyOf("HTTPS_PROXY") }
+    proxies: yield* Proxies.fromEnvironment
   }
   return settings
 })
-
-/** The URL of a proxy, empty when there is none. Like curl's, it may leave out `http://`. */
-const proxyOf = (name: string): Effect.Effect<string, ValueError> =>
-  Effect.suspend(() => {
-    const value = (process.env[name.toLowerCase()] ?? process.env[name] ?? "").trim()
-    if (value === "") return Effect.succeed("")
-    const url = value.includes("://") ? value : `http://${value}`
-    return isProxy(url) ? Effect.succeed(url) : wrong(name, "is not the URL of an http, https or socks5 proxy")
-  })
-
-/** Just what undici takes without an exception. */
-const isProxy = (text: string): boolean => {
-  try {
-    const { password, protocol, username } = new URL(text)
-    decodeURIComponent(username + password)
-    return /^(https?|socks5?):$/.test(protocol)
-  } catch {
-    return false
-  }
-}

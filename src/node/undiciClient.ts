@@ -10,20 +10,16 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
-import type { buildConnector, Dispatcher } from "undici"
+import type { buildConnector, Dispatcher, ProxyAgent } from "undici"
 import makeConnector from "undici/lib/core/connect.js"
 import EnvHttpProxyAgent from "undici/lib/dispatcher/env-http-proxy-agent.js"
+import Pool from "undici/lib/dispatcher/pool.js"
 import { makeSlabs } from "../internal/buffer.js"
 import { StreamResponse } from "../internal/streamResponse.js"
 import { trusting } from "./authorities.js"
+import type { Proxies, Proxy } from "./proxies.js"
 import { ReceivedBody } from "./receivedBody.js"
-import { guardedPool } from "./undiciGuard.js"
-
-/** The URLs of the proxies, empty where there is none. */
-export interface Proxies {
-  readonly httpProxy: string
-  readonly httpsProxy: string
-}
+import { type Demand, guardedPool } from "./undiciGuard.js"
 
 export interface Settings {
   readonly connectTimeout: Duration.Duration
@@ -34,20 +30,21 @@ export interface Settings {
 
 /** An HttpClient on undici's dispatchers. */
 export const make = (settings: Settings): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
-  Effect.map(makeDispatchers(settings), ({ plain, secure }) =>
+  Effect.map(makeDispatchers(settings), ({ demand, plain, secure }) =>
     HttpClient.make((request, url, signal) =>
       Effect.flatMap(encode(request), ({ body, contentType }) => {
         const options: Dispatcher.DispatchOptions = {
           origin: url.origin,
           path: url.pathname + url.search,
           method: request.method,
-          headers: contentType === undefined ? request.headers : { ...request.headers, "content-type": contentType },
+          // A copy: undici's agents for proxies write into it.
+          headers: { ...request.headers, ...(contentType === undefined ? {} : { "content-type": contentType }) },
           body,
           // Who asks knows how long to wait.
           headersTimeout: 0,
           bodyTimeout: 0
         }
-        return exchange(url.protocol === "https:" ? secure : plain, options, request, signal)
+        return exchange(url.protocol === "https:" ? secure : plain, demand, options, request, signal)
       })
     )
   )
@@ -55,12 +52,15 @@ export const make = (settings: Settings): Effect.Effect<HttpClient.HttpClient, n
 /** Send a request and wait for the head of its response. */
 const exchange = (
   dispatcher: Dispatcher,
+  demand: Demand,
   options: Dispatcher.DispatchOptions,
   request: HttpClientRequest,
   signal: AbortSignal
 ): Effect.Effect<StreamResponse, RequestError> =>
   Effect.async((resume) => {
     let body: ReceivedBody | undefined
+    const ended = wanting(demand)
+    signal.addEventListener("abort", ended, { once: true })
     // Let go of at once: the signal holds its listeners, and would hold what waits, and with it the response that nobody reads.
     let waiting: typeof resume | undefined = resume
     const answer: typeof resume = (result) => {
@@ -84,8 +84,14 @@ const exchange = (
         answer(Effect.succeed(new StreamResponse(request, status, Headers.fromInput(headers), body.stream, setCookie)))
       },
       onResponseData: (_, piece) => body?.push(piece),
-      onResponseEnd: () => body?.finish(),
-      onResponseError: (_, cause) => {
+      onResponseEnd: () => {
+        ended()
+        body?.finish()
+      },
+      onResponseError: (controller, cause) => {
+        ended()
+        // Where undici gives a response up, such as a proxy's refusal, its body goes on.
+        controller?.abort(cause)
         // What was to be sent is not wanted any more, nor is its failure.
         if (options.body instanceof Readable) options.body.on("error", () => {}).destroy()
         answer(new RequestError({ request, reason: "Transport", cause }))
@@ -93,6 +99,16 @@ const exchange = (
       }
     })
   })
+
+/** Count a request among those under way. Returns how to take it out again, which may be done several times. */
+const wanting = (demand: Demand): (() => void) => {
+  let counted = 1
+  demand.requests += counted
+  return () => {
+    demand.requests -= counted
+    counted = 0
+  }
+}
 
 interface Encoded {
   readonly body: string | Uint8Array | Readable | null
@@ -141,35 +157,43 @@ const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
 const makeDispatchers = Effect.fnUntraced(function* (settings: Settings) {
   const { connectTimeout, extraCaCertificates, proxies } = settings
   // Its agents for proxies call what only the whole of it adds to a dispatcher.
-  if (proxies.httpProxy + proxies.httpsProxy !== "") yield* Effect.promise(() => import("undici"))
-  const connect = { timeout: Duration.toMillis(connectTimeout), ...trusting(extraCaCertificates) }
+  if (proxies.http !== undefined || proxies.https !== undefined) yield* Effect.promise(() => import("undici"))
+  const timeout = Duration.toMillis(connectTimeout)
+  const connect = { timeout, ...trusting(extraCaCertificates) }
   const secureConnector = makeConnector(connect)
   /** Not for TLS: its records are small whatever is done, and its connector keeps the sessions. */
   const connector: buildConnector.connector = (target, callback) =>
     target.protocol === "https:"
       ? secureConnector(target, callback)
       : makeConnector({ ...connect, onread: onread() })(target, callback)
-  const agent = (proxies: Proxies) =>
+  const demand: Demand = { requests: 0 }
+  const viaProxy = ({ isSocks, token }: Proxy): Partial<ProxyAgent.Options> => ({
+    // The connection to the proxy itself is not ready before it has answered the CONNECT. Zero waits for ever.
+    clientFactory: (origin, options) =>
+      new Pool(origin, { ...options, headersTimeout: Number.isFinite(timeout) ? timeout : 0 }),
+    ...(token === undefined ? {} : { token }),
+    // With it, a SOCKS proxy would be spoken to in TLS.
+    ...(isSocks ? {} : { proxyTls: connect })
+  })
+  const agent = (proxies: Partial<Proxies>) =>
     Effect.acquireRelease(
-      Effect.sync(
-        () =>
-          new EnvHttpProxyAgent({
-            ...proxies,
-            connect: connector,
-            proxyTls: connect,
-            requestTls: connect,
-            factory: guardedPool,
-            proxyTunnel: false
-          })
-      ),
+      Effect.sync(() => {
+        const proxy = proxies.http ?? proxies.https
+        return new EnvHttpProxyAgent({
+          httpProxy: proxies.http?.url ?? "",
+          httpsProxy: proxies.https?.url ?? "",
+          ...(proxy === undefined ? {} : viaProxy(proxy)),
+          connect: connector,
+          requestTls: connect,
+          factory: guardedPool(demand),
+          proxyTunnel: false
+        })
+      }),
       // Not destroyed: what is under way may be for others who share the download. It only takes no more requests.
       (dispatcher) => Effect.sync(() => void dispatcher.close().catch(() => undefined))
     )
   // Two agents, because one would send https to HTTP_PROXY where HTTPS_PROXY is not set.
-  return {
-    plain: yield* agent({ ...proxies, httpsProxy: "" }),
-    secure: yield* agent({ ...proxies, httpProxy: "" })
-  }
+  return { demand, plain: yield* agent({ http: proxies.http }), secure: yield* agent({ https: proxies.https }) }
 })
 
 const slabSize = 1024 * 1024

@@ -44,24 +44,42 @@ const release = (socket: Socket): void => {
   parser.paused = false
 }
 
+/** How many requests are under way. */
+export interface Demand {
+  requests: number
+}
+
 const guarded =
-  (connect: buildConnector.connector): buildConnector.connector =>
-  (options, callback) =>
-    connect(options, (...result) => {
-      const [, socket] = result
+  (connect: buildConnector.connector, demand: Demand): buildConnector.connector =>
+  (options, callback) => {
+    // undici connects again for a request that was given up.
+    if (demand.requests === 0) return callback(new Error("nobody waits for this connection any more"), null)
+    return connect(options, (...result) => {
+      const [error, socket] = result
+      if (error !== null) return callback(asFinal(error), null)
       // Before the listeners of undici, which are added in the callback.
-      for (const event of ["end", "error", "close"]) socket?.on(event, () => release(socket))
-      callback(...result)
+      for (const event of ["end", "error", "close"]) socket.on(event, () => release(socket))
+      callback(null, socket)
     })
+  }
+
+/**
+ * undici connects again, at once and for ever, when it takes an error for that of a connection which it had: such as when a
+ * proxy closes the connection in place of an answer to CONNECT.
+ */
+const asFinal = (error: Error): Error =>
+  Predicate.hasProperty(error, "code") && error.code === "UND_ERR_SOCKET"
+    ? new Error(error.message, { cause: error })
+    : error
 
 /** The `factory` of an agent whose connections may end while their bodies are not read yet. */
-export const guardedPool = (origin: string | URL, options: object): Dispatcher => {
-  const connect = Predicate.hasProperty(options, "connect") ? options.connect : undefined
-  return new Pool(origin, {
-    ...options,
-    connect: guarded(isConnector(connect) ? connect : makeConnector(isOptions(connect) ? connect : {}))
-  })
-}
+export const guardedPool =
+  (demand: Demand) =>
+  (origin: string | URL, options: object): Dispatcher => {
+    const connect = Predicate.hasProperty(options, "connect") ? options.connect : undefined
+    const connector = isConnector(connect) ? connect : makeConnector(isOptions(connect) ? connect : {})
+    return new Pool(origin, { ...options, connect: guarded(connector, demand) })
+  }
 
 const isConnector = (value: unknown): value is buildConnector.connector => typeof value === "function"
 

@@ -3,9 +3,12 @@ import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
+import * as Headers from "@effect/platform/Headers"
+import * as HttpClient from "@effect/platform/HttpClient"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type { NodeImageManager } from "../../src/node/index.js"
+import { NodeHttpClient, type NodeImageManager } from "../../src/node/index.js"
 import {
   ensure,
   expectFailure,
@@ -17,6 +20,7 @@ import {
 } from "../support/ensure.js"
 import * as FaultServer from "../support/FaultServer.js"
 import * as ForwardProxy from "../support/ForwardProxy.js"
+import * as RawServer from "../support/RawServer.js"
 
 const { Fault } = FaultServer
 
@@ -136,6 +140,102 @@ describe("proxies", () => {
       const proxy = yield* ForwardProxy.make({ credentials: "me:pass" })
       yield* environment({ HTTPS_PROXY: proxy.origin })
       assert.match(expectFailure(yield* fetch("https://localhost/r")).detail ?? "", /407/)
+    })
+  )
+
+  it.scopedLive("a user name alone is sent as well", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const proxy = yield* ForwardProxy.make({ credentials: "token:" })
+      yield* environment({ HTTP_PROXY: proxy.origin.replace("//", "//token@") })
+      expectImage(yield* fetch(server.serve("/r", rootfs)))
+    })
+  )
+
+  it.scopedLive("a path or a query of the proxy's URL means nothing", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const proxy = yield* ForwardProxy.make()
+      yield* environment({ HTTP_PROXY: `${proxy.origin}/path?x=1#f` })
+      expectImage(yield* fetch(server.serve("/r", rootfs)))
+      assert.strictEqual(proxy.requests.length, 1)
+    })
+  )
+
+  it.scopedLive("socks5 as well", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const tls = yield* FaultServer.makeTls
+      const socks = yield* RawServer.make(RawServer.socks5)
+      yield* environment({
+        HTTP_PROXY: `socks5://127.0.0.1:${socks.port}`,
+        HTTPS_PROXY: `socks5://127.0.0.1:${socks.port}`
+      })
+      expectImage(yield* fetch(server.serve("/r", rootfs)))
+      expectImage(yield* fetch(tls.serve("/r", rootfs), { extraCaCertificates: [tls.caPem] }))
+      assert.isAtLeast(socks.connections(), 2)
+    })
+  )
+
+  it.scopedLive("the headers of one request are not those of the next, nor of anybody else", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const proxy = yield* ForwardProxy.make({ resolve: () => ({ host: "127.0.0.1", port: server.port }) })
+      yield* environment({ HTTP_PROXY: proxy.origin })
+      server.serve("/r", rootfs)
+      yield* Effect.gen(function* () {
+        // With it on, the headers are copied before they come to the client.
+        const client = HttpClient.withTracerPropagation(yield* HttpClient.HttpClient, false)
+        for (const host of ["first.test", "second.test"]) {
+          yield* Effect.flatMap(client.get(`http://${host}/r`), ({ arrayBuffer }) => arrayBuffer)
+        }
+      }).pipe(Effect.provide(NodeHttpClient.layer()))
+      assert.deepStrictEqual(
+        proxy.requests.map(({ headers }) => headers["host"]),
+        ["first.test", "second.test"]
+      )
+      assert.deepStrictEqual({ ...Headers.empty }, {})
+    })
+  )
+
+  const secureUrl = "https://localhost:1/r"
+
+  it.scopedLive("one that closes the connection in place of an answer is not asked again without end", () =>
+    Effect.gen(function* () {
+      const proxy = yield* RawServer.make((socket) => socket.once("data", () => socket.destroy()))
+      yield* environment({ HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` })
+      const result = yield* Effect.either(HttpClient.get(secureUrl).pipe(Effect.provide(NodeHttpClient.layer())))
+      assert.strictEqual(result._tag, "Left")
+      assert.isAtMost(proxy.connections(), 2)
+    })
+  )
+
+  it.scopedLive("one that does not answer is given up after the time to connect", () =>
+    Effect.gen(function* () {
+      const proxy = yield* RawServer.make(() => {})
+      yield* environment({ HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` })
+      const result = yield* HttpClient.get(secureUrl).pipe(
+        Effect.provide(NodeHttpClient.layer({ connectTimeout: "300 millis" })),
+        Effect.either,
+        Effect.timeout("10 seconds")
+      )
+      assert.strictEqual(result._tag, "Left")
+    })
+  )
+
+  it.scopedLive("the refusal of one, be it without end, is let go of", () =>
+    Effect.gen(function* () {
+      const closed = yield* Deferred.make<void>()
+      const proxy = yield* RawServer.make((socket) => {
+        socket.once("data", () => socket.write(`HTTP/1.1 407 No\r\ncontent-length: 9999999\r\n\r\n${"x".repeat(1000)}`))
+        socket.once("close", () => Deferred.unsafeDone(closed, Effect.void))
+      })
+      yield* environment({ HTTP_PROXY: `http://127.0.0.1:${proxy.port}` })
+      const result = yield* Effect.either(
+        HttpClient.get("http://images.test/r").pipe(Effect.provide(NodeHttpClient.layer()))
+      )
+      assert.strictEqual(result._tag, "Left")
+      yield* Effect.timeout(Deferred.await(closed), "10 seconds")
     })
   )
 

@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { NodeHttpClient } from "../../src/node/index.js"
 import * as FaultServer from "../support/FaultServer.js"
+import * as RawServer from "../support/RawServer.js"
 
 const { Fault } = FaultServer
 
@@ -132,6 +133,34 @@ describe("a body that is read late, of a connection that the server closes (node
 })
 
 describe("requests", () => {
+  it.scopedLive("one that is given up takes its connection along, and opens no other one", () =>
+    Effect.gen(function* () {
+      const server = yield* RawServer.make(() => {})
+      for (let round = 1; round <= 5; round++) {
+        const request = yield* Effect.fork(textOf(`http://127.0.0.1:${server.port}/`))
+        while (server.connections() < round) yield* Effect.sleep("5 millis")
+        yield* Effect.sleep("20 millis")
+        yield* Fiber.interrupt(request)
+        yield* Effect.sleep("50 millis")
+        assert.strictEqual(server.connections(), round)
+      }
+    }).pipe(inScope)
+  )
+
+  it.scopedLive("a body whose reader gave up is a failure for who reads along or comes later", () =>
+    Effect.gen(function* () {
+      const response = yield* HttpClient.get(yield* echo)
+      const reader = yield* Effect.fork(response.text)
+      yield* Effect.sleep("20 millis")
+      const other = yield* Effect.fork(Effect.either(response.text))
+      yield* Effect.sleep("20 millis")
+      yield* Fiber.interrupt(reader)
+      for (const result of [yield* Fiber.join(other), yield* Effect.either(response.text)]) {
+        assert.strictEqual(Either.isLeft(result) && result.left._tag, "ResponseError")
+      }
+    }).pipe(inScope)
+  )
+
   it.scopedLive("a body can be asked for again, by several at once, and after it has been logged", () =>
     Effect.gen(function* () {
       const response = yield* HttpClient.get(yield* echo)
