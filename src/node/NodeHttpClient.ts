@@ -48,7 +48,7 @@ export const layer = (options: Options = {}): Layer.Layer<HttpClient.HttpClient,
 const makeLazily = Effect.fnUntraced(function* (settings: Settings) {
   const scope = yield* Effect.scope
   // In a fiber of its own: who is interrupted while he waits for it takes nothing from those who come later.
-  const loading = yield* Effect.tryPromise({ try: () => import("./undiciClient.js"), catch: (cause) => cause }).pipe(
+  const loading = yield* Effect.tryPromise(() => import("./undiciClient.js")).pipe(
     Effect.flatMap(({ make }) => make(settings)),
     Scope.extend(scope),
     Effect.forkIn(scope),
@@ -59,7 +59,7 @@ const makeLazily = Effect.fnUntraced(function* (settings: Settings) {
     Effect.flatMap((request) =>
       client.pipe(
         // Such as with no file descriptor left.
-        Effect.mapError((cause) => new RequestError({ request, reason: "Transport", cause })),
+        Effect.mapError(({ error: cause }) => new RequestError({ request, reason: "Transport", cause })),
         Effect.flatMap(({ execute }) => execute(request))
       )
     ),

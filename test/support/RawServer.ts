@@ -50,7 +50,8 @@ export const socks5 = (socket: Socket): void => {
       socket.once("close", () => target.destroy())
       target.once("connect", () => {
         socket.write(Uint8Array.of(5, 0, 0, 1, 0, 0, 0, 0, 0, 0))
-        socket.pipe(target).pipe(socket)
+        socket.pipe(target)
+        target.pipe(socket)
       })
     })
   })
