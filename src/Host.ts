@@ -62,6 +62,9 @@ export interface Stamp {
 }
 
 /**
+ * What `FileSystem` cannot do or tell: the disk's free space and identity, stamps, block sharing, other processes, and the
+ * decoding of bodies. Nothing depends on an answer for its safety: "unknown" costs speed or a warning.
+ *
  * @since 0.1.0
  * @category models
  */

@@ -24,6 +24,8 @@ import { Role } from "./ImageSource.js"
 export type Reason = typeof Reason.Type
 
 /**
+ * The schema of the reasons, each once.
+ *
  * @since 0.1.0
  * @category schemas
  */

@@ -69,6 +69,8 @@ export interface Options extends Settings {
 export type Verification = "always" | "stat"
 
 /**
+ * Every option but the cache directory, so that a layer may have a default for that.
+ *
  * @since 0.1.0
  * @category options
  */
@@ -88,6 +90,8 @@ export interface Settings extends TransferSettings {
 }
 
 /**
+ * How files are brought: how long, how often and over how many connections.
+ *
  * @since 0.1.0
  * @category options
  */

@@ -16,6 +16,8 @@ import { Sha256 } from "./Sha256.js"
 export type Role = typeof Role.Type
 
 /**
+ * The schema of the roles, in the order in which files are named everywhere.
+ *
  * @since 0.1.0
  * @category schemas
  */

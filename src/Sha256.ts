@@ -39,4 +39,4 @@ export type Sha256 = typeof Sha256.Type
  * @since 0.1.0
  * @category constructors
  */
-export const make = (hex: string): Sha256 => Schema.decodeSync(Sha256)(hex)
+export const make: (hex: string) => Sha256 = Schema.validateSync(Sha256)

@@ -17,6 +17,8 @@ import * as Proxies from "./proxies.js"
 import type { Settings } from "./undiciClient.js"
 
 /**
+ * How connections are made. All else is up to the `ImageManager`.
+ *
  * @since 0.1.0
  * @category options
  */

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import { Hasher } from "../Hasher.js"
 import * as Sha256 from "../Sha256.js"
 
@@ -61,11 +62,14 @@ export const layer = (choice: Choice = digestOf): Layer.Layer<Hasher> =>
           const chunks: Array<Uint8Array> = []
           return {
             update: (chunk) => Effect.sync(() => void chunks.push(chunk.slice())), // the caller reuses its buffer
-            finish: Effect.sync(() => Sha256.make(typeof choice === "string" ? choice : choice(concat(chunks))))
+            finish: Effect.sync(() => decodeDigest(typeof choice === "string" ? choice : choice(concat(chunks))))
           }
         })
     })
   )
+
+/** As a registry would take it, in upper case too. */
+const decodeDigest = Schema.decodeSync(Sha256.Sha256)
 
 const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
   const whole = new Uint8Array(chunks.reduce((size, chunk) => size + chunk.length, 0))

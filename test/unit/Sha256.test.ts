@@ -40,7 +40,7 @@ describe("Sha256", () => {
 
   it("brands what is known to be a digest, and throws on the rest", () => {
     assert.strictEqual<string>(Sha256.make(digest), digest)
-    assert.throws(() => Sha256.make("not a digest"))
+    for (const other of ["not a digest", digest.toUpperCase(), ` ${digest}`]) assert.throws(() => Sha256.make(other))
   })
 
   it.prop(
