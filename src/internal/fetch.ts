@@ -61,8 +61,8 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
   )(yield* Effect.context<FileSystem.FileSystem | Path.Path | Hasher>())
   const { directories } = cache
   const { progress } = options
-  const lock = yield* locking.make(directories, options.host, progress)
-  const area = yield* StagingArea.make(directories, options.host)
+  const lock = yield* locking.make(directories, progress)
+  const area = yield* StagingArea.make(directories)
   const keyOf = (image: string) => imageKey(options.disk, directories.root, image)
   const contentKey = (sha256: Sha256) => JSON.stringify([options.disk, directories.root, sha256])
 

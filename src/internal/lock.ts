@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { HostService } from "../Host.js"
+import { Host } from "../Host.js"
 import { type Directories, randomName } from "./directories.js"
 import type { Progress } from "./progress.js"
 import { readSmallFile } from "./smallFile.js"
@@ -60,7 +60,8 @@ interface Sight {
   readonly modified: number
 }
 
-const makeFileLock = Effect.fnUntraced(function* (directories: Directories, host: HostService, progress: Progress) {
+const makeFileLock = Effect.fnUntraced(function* (directories: Directories, progress: Progress) {
+  const host = yield* Host
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
 

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type { HostService } from "../Host.js"
+import { Host } from "../Host.js"
 import type { ImageError } from "../ImageError.js"
 import type { ImageFile, Role } from "../ImageSource.js"
 import type { Sha256 } from "../Sha256.js"
@@ -38,7 +38,8 @@ const beatInterval = "1 minute"
 /** ... and whoever cannot be asked is taken for dead after so long without one, in milliseconds. */
 const silenceOfDeath = 60 * 60 * 1000
 
-export const make = Effect.fnUntraced(function* (directories: Directories, host: HostService) {
+export const make = Effect.fnUntraced(function* (directories: Directories) {
+  const host = yield* Host
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
 
