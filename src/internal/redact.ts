@@ -18,6 +18,12 @@ const decoded = (text: string): string => {
   }
 }
 
+// Once masked in a text, these would hide the URLs in it from `redactText`, with whatever secrets those hold.
+const schemes = new Set(["http", "https", "file"])
+
+/** The parts of a header that may be echoed alone: by words, by values, by what is quoted, by all of these. */
+const separators = [/\s+/, /[\s;,=]+/, /"/, /[\s;,=:"']+/]
+
 /**
  * The secret strings that a URL and its headers carry, in every spelling in which they could be echoed. Strings of fewer
  * than four characters are left out: they would tear holes into any text without hiding anything.
@@ -25,7 +31,9 @@ const decoded = (text: string): string => {
 export const secretsOf = (url: string, headers: Readonly<Record<string, Redacted.Redacted>> = {}): Array<string> => {
   const secrets = new Set<string>()
   const add = (text: string) => {
-    for (const spelling of [text, decoded(text)]) if (spelling.length >= 4) secrets.add(spelling)
+    for (const spelling of [text, decoded(text)]) {
+      if (spelling.length >= 4 && !schemes.has(spelling.toLowerCase())) secrets.add(spelling)
+    }
   }
   if (URL.canParse(url)) {
     const { username, password, search, searchParams } = new URL(url)
@@ -41,13 +49,12 @@ export const secretsOf = (url: string, headers: Readonly<Record<string, Redacted
   for (const value of Object.values(headers)) {
     const text = Redacted.value(value)
     add(text)
-    // "Bearer TOKEN", "session=TOKEN; lang=en": the token alone is the secret, too.
-    for (const word of text.split(/\s+/)) add(word)
-    for (const word of text.split(/[\s;,=]+/)) add(word)
+    // "Bearer TOKEN", "session=TOKEN; lang=en", `Token token="TOKEN"`, "ApiKey key:TOKEN": the token alone is the secret, too.
+    for (const separator of separators) for (const word of text.split(separator)) add(word)
     const basic = /^basic\s+([\w+/]+=*)$/i.exec(text.trim())?.[1]
     if (basic !== undefined) for (const word of [fromBase64(basic), ...fromBase64(basic).split(":")]) add(word)
   }
-  return [...secrets].sort((a, b) => b.length - a.length)
+  return [...secrets]
 }
 
 /** UTF-8 bytes as a binary string, the form `btoa` takes. */
@@ -70,7 +77,9 @@ const urlInText = /\b(?:https?|file):\/\/(?:<redacted>|[^\s"'<>])+/g
 
 /** `text` with every secret masked, and every URL in it reduced to what {@link displayUrl} shows. */
 export const redactText = (text: string, secrets: ReadonlyArray<string>): string => {
-  const masked = secrets.reduce((result, secret) => result.replaceAll(secret, mask), text)
+  // The longest first: one that is a part of another would leave the rest of it behind.
+  const longestFirst = [...secrets].sort((a, b) => b.length - a.length)
+  const masked = longestFirst.reduce((result, secret) => result.replaceAll(secret, mask), text)
   return masked.replaceAll(urlInText, displayUrl)
 }
 

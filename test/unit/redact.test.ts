@@ -40,15 +40,9 @@ describe("secretsOf", () => {
     for (const secret of expected) assert.include(secrets, secret)
   })
 
-  it("leaves out what is too short to be looked for, and puts the longest first", () => {
-    const secrets = secretsOf("https://u:pwd@example.test/?a=1&b=secret", {})
-    assert.notInclude(secrets, "u")
-    assert.notInclude(secrets, "1")
-    const lengths = secrets.map(({ length }) => length)
-    assert.deepStrictEqual(
-      lengths,
-      [...lengths].sort((a, b) => b - a)
-    )
+  it("leaves out what is too short to be looked for", () => {
+    const secrets = secretsOf("https://u:pwd@example.test/?a=1&b=secret", { key: Redacted.make('t="abc" u:x') })
+    for (const short of ["u", "pwd", "1", "abc", "t", "x"]) assert.notInclude(secrets, short)
   })
 
   it("a URL without secrets has none, and what is no URL has those of its headers", () => {
@@ -82,6 +76,37 @@ describe("redactText", () => {
       `at https://h.test/?${mask}`
     )
     assert.strictEqual(redactText("at https://h.test/hunter2/x", ["hunter2"]), `at https://h.test/${mask}/x`)
+  })
+
+  it("a secret within another one left the rest of it behind when it came first", () => {
+    for (const known of [
+      ["t0k3n", "t0k3n.signature"],
+      ["t0k3n.signature", "t0k3n"]
+    ]) {
+      assert.strictEqual(redactText("bad t0k3n.signature of t0k3n", known), `bad ${mask} of ${mask}`)
+    }
+  })
+
+  it("a quoted credential, or one behind a colon, was shown when it was echoed alone", () => {
+    for (const [header, echoed] of [
+      ['Token token="S3CRET12"', "S3CRET12"],
+      ["Token token='S3CRET12'", "S3CRET12"],
+      ['Digest username="u", response="S3CRET12"', "S3CRET12"],
+      ["ApiKey key:S3CRET12", "S3CRET12"],
+      ["AWS AKID:S3CRET12/+a", "S3CRET12/+a"],
+      ['Token token="ab:cd;ef"', "ab:cd;ef"]
+    ] as const) {
+      const shown = redactText(
+        `rejected ${echoed}.`,
+        secretsOf("https://h.test/", { authorization: Redacted.make(header) })
+      )
+      assert.strictEqual(shown, `rejected ${mask}.`, header)
+    }
+  })
+
+  it("the scheme of a URL in a header or a query hid other URLs", () => {
+    const known = secretsOf("https://h.test/?proto=https", { origin: Redacted.make("https://app.test:8443") })
+    assert.strictEqual(redactText("see https://u:p@cdn.test/x?sig=abc", known), `see https://cdn.test/x?${mask}`)
   })
 
   it("leaves other text alone", () => {
