@@ -53,8 +53,12 @@ export const open = Effect.fnUntraced(function* (
   let url = origin
   for (let redirects = 0; ; redirects++) {
     const scope = yield* Scope.fork(yield* Effect.scope, { _tag: "Sequential" })
-    const headers = url.origin === origin.origin ? { ...userInfoOf(origin), ...valuesOf(source.headers) } : {}
-    const request = requestOf(url, { ...headers, ...userInfoOf(url) }, from)
+    // Headers come last: who gave an authorization beside user info meant it for every request.
+    const credentials =
+      url.origin === origin.origin
+        ? { ...userInfoOf(origin), ...userInfoOf(url), ...valuesOf(source.headers) }
+        : userInfoOf(url)
+    const request = requestOf(url, credentials, from)
     const response = yield* scopedClient.execute(request).pipe(
       Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
       Scope.extend(scope),

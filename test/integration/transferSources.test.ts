@@ -184,6 +184,23 @@ describe("redirects", () => {
     })
   )
 
+  it.scopedLive("an Authorization header beside user info was sent by some requests only", () =>
+    Effect.gen(function* () {
+      const home = yield* FaultServer.make
+      const absolute = home.serve("/absolute", rootfs, Fault.Redirect({ to: home.serve("/end", rootfs) }))
+      home.serve("/named", rootfs, Fault.Redirect({ to: absolute.replace("//", "//you:word@") }))
+      const first = home.serve("/first", rootfs, Fault.Redirect({ to: "named" }))
+      yield* arrives({
+        ...pinned,
+        url: { url: first.replace("//", "//me:secret@"), headers: { Authorization: "Bearer token" } }
+      })
+      assert.deepStrictEqual(
+        home.requests.map(({ headers, path }) => [path, headers["authorization"]]),
+        ["/first", "/named", "/absolute", "/end"].map((path) => [path, "Bearer token"])
+      )
+    })
+  )
+
   it.scopedLive("user info in a Location is for the host it names", () =>
     Effect.gen(function* () {
       const [home, away] = yield* Effect.all([FaultServer.make, FaultServer.make])
