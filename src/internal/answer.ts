@@ -4,6 +4,7 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { AttemptFailure, revise } from "./failure.js"
+import { firstOf } from "./race.js"
 import type { Opened } from "./request.js"
 import { firstLine, recognise, unexpected } from "./sniff.js"
 
@@ -220,10 +221,9 @@ const statusFailure = Effect.fnUntraced(function* (
 
 /** The first bytes of a body that is of no other use; none when it does not come. */
 const peek = (response: Opened): Effect.Effect<Uint8Array> =>
-  Stream.runHead(response.body).pipe(
-    Effect.timeout("2 seconds"),
-    Effect.map(Option.match({ onNone: () => new Uint8Array(0), onSome: (bytes) => bytes.subarray(0, 1024) })),
-    Effect.orElseSucceed(() => new Uint8Array(0))
+  firstOf(Stream.runHead(response.body), Effect.delay(Effect.succeedNone, "2 seconds")).pipe(
+    Effect.orElseSucceed(Option.none),
+    Effect.map((head) => Option.getOrElse(head, () => new Uint8Array(0)).subarray(0, 1024))
   )
 
 const parseRetryAfter = (text: string | undefined, now: number): number | undefined => {

@@ -12,6 +12,7 @@ import { copyFile } from "./copyFile.js"
 import { AttemptFailure } from "./failure.js"
 import { append, startOver, type Transfer } from "./held.js"
 import { limited } from "./keyedMutex.js"
+import { firstOf } from "./race.js"
 import { type ReceiveOptions, receive } from "./receive.js"
 import { open } from "./request.js"
 import { fetchInSegments, type Segment } from "./segments.js"
@@ -179,7 +180,7 @@ const divide = Effect.fnUntraced(function* (
     (bytes) => append(transfer, bytes)
   )
   yield* transfer.report.begins(transfer, source.display)
-  yield* Effect.raceFirst(Effect.scoped(Effect.asVoid(fetching)), stallWatch(options, meter)).pipe(
+  yield* firstOf(Effect.scoped(Effect.asVoid(fetching)), stallWatch(options, meter)).pipe(
     // One connection may still do what several could not.
     Effect.catchTag("AttemptFailure", (failure) =>
       Effect.logDebug(`${source.display}: ${failure.detail}; going on with one connection`)

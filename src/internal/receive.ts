@@ -11,6 +11,7 @@ import { type Body, limitOf, tooLong, validatorOf } from "./answer.js"
 import { giveBack } from "./buffer.js"
 import { AttemptFailure, revise } from "./failure.js"
 import { append, startOver, type Transfer } from "./held.js"
+import { firstOf } from "./race.js"
 import type { Opened } from "./request.js"
 import { mayHelp, type Pace } from "./segments.js"
 import { recognise, sniffLength, unexpected } from "./sniff.js"
@@ -49,7 +50,7 @@ export const receive = Effect.fnUntraced(function* (
     return true
   }
   const drained = drain(clock, body, meter, intake.take, divide)
-  const broken = yield* Effect.raceFirst(drained, stallWatch(options, meter)).pipe(
+  const broken = yield* firstOf(drained, stallWatch(options, meter)).pipe(
     Effect.as(undefined),
     Effect.catchTag("AttemptFailure", (failure) => (failure.transient ? Effect.succeed(failure) : failure))
   )

@@ -12,6 +12,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AssetUrl } from "../AssetUrl.js"
 import { AttemptFailure } from "./failure.js"
+import { firstOf } from "./race.js"
 import { basicCredentials, codeOf, displayUrl, redactText, sanitizeCause, secretsOf } from "./redact.js"
 
 /** An answered request whose body has not been read yet. */
@@ -49,6 +50,14 @@ export const open = Effect.fnUntraced(function* (
   const secrets = secretsOf(origin.href, source.headers)
   const redact = (text: string) => redactText(text, secrets)
   const scopedClient = quiet(client)
+  const late = Effect.failSync(
+    () =>
+      new AttemptFailure({
+        reason: "DownloadFailed",
+        transient: true,
+        detail: `no answer within ${Duration.format(responseTimeout)}`
+      })
+  )
 
   let url = origin
   for (let redirects = 0; ; redirects++) {
@@ -59,20 +68,12 @@ export const open = Effect.fnUntraced(function* (
         ? { ...userInfoOf(origin), ...userInfoOf(url), ...valuesOf(source.headers) }
         : userInfoOf(url)
     const request = requestOf(url, credentials, from)
-    const response = yield* scopedClient.execute(request).pipe(
+    const answer = scopedClient.execute(request).pipe(
       Effect.provideService(FetchHttpClient.RequestInit, { redirect: "manual" }),
       Scope.extend(scope),
-      Effect.mapError((error) => transportFailure(error, "no answer", redact, secrets)),
-      Effect.timeoutFail({
-        duration: responseTimeout,
-        onTimeout: () =>
-          new AttemptFailure({
-            reason: "DownloadFailed",
-            transient: true,
-            detail: `no answer within ${Duration.format(responseTimeout)}`
-          })
-      })
+      Effect.mapError((error) => transportFailure(error, "no answer", redact, secrets))
     )
+    const response = yield* firstOf(answer, Effect.delay(late, responseTimeout))
     if (!isRedirect(response.status)) return opened(response, redact, secrets)
 
     yield* Scope.close(scope, Exit.void)

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { giveBack } from "./buffer.js"
 import { AttemptFailure } from "./failure.js"
+import { firstOf } from "./race.js"
 
 /** A part of a file: from `start` up to and without `end`. */
 export interface Segment {
@@ -95,7 +96,7 @@ const pump = <E>(
 const fetchSegment = (options: SegmentOptions, size: number, segment: Segment) => {
   const once = options.bounded(fill(options, segment))
   const patience = Duration.seconds(1 + (4 * size) / options.rate)
-  return Effect.raceFirst(once, Effect.delay(once, patience))
+  return firstOf(once, Effect.delay(once, patience))
 }
 
 /** How often a segment goes on after a break. */
