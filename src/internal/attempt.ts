@@ -180,7 +180,7 @@ const divide = Effect.fnUntraced(function* (
     (bytes) => append(transfer, bytes)
   )
   yield* transfer.report.begins(transfer, source.display)
-  yield* firstOf(Effect.scoped(Effect.asVoid(fetching)), stallWatch(options, meter)).pipe(
+  yield* firstOf(fetching, stallWatch(options, meter)).pipe(
     // One connection may still do what several could not.
     Effect.catchTag("AttemptFailure", (failure) =>
       Effect.logDebug(`${source.display}: ${failure.detail}; going on with one connection`)

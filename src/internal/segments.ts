@@ -55,14 +55,14 @@ export const mayHelp = ({ bytes, seconds, waiting }: Pace, remaining: number): b
 
 /**
  * Fetch a part of a file over several connections and hand the bytes over in order, so that they can be hashed and written
- * as they come. Only a few segments are in memory at a time. A first round tells whether it pays; returns where to go on
- * with one connection, which is the end if it did.
+ * as they come. Only a few segments are in memory at a time. A first round tells whether it pays; if not, the rest is left
+ * to one connection.
  */
 export const fetchInSegments = Effect.fnUntraced(function* <E>(
   options: SegmentOptions,
   { end, start }: Segment,
   take: (bytes: Uint8Array) => Effect.Effect<void, E>
-): Effect.fn.Return<number, AttemptFailure | E> {
+): Effect.fn.Return<void, AttemptFailure | E> {
   // Half a second's worth: long enough to make little of a round trip, short enough for memory.
   const size = Math.round(Math.min(8 * 1024 * 1024, Math.max(1024 * 1024, options.rate / 2)))
   const trialEnd = Math.min(end, start + 3 * options.connections * size)
@@ -71,10 +71,9 @@ export const fetchInSegments = Effect.fnUntraced(function* <E>(
   const seconds = Math.max(1, (yield* Clock.currentTimeMillis) - began) / 1000
   const gain = (trialEnd - start) / seconds / options.rate
   yield* Effect.logDebug(`${options.connections} connections bring ${gain.toFixed(1)} times as much as one`)
-  if (trialEnd === end || gain < gainWanted) return trialEnd
+  if (trialEnd === end || gain < gainWanted) return
   const connections = Math.min(options.connections, Math.ceil(gain) + 1)
   yield* pump(options, connections, size, { start: trialEnd, end }, take)
-  return end
 })
 
 const pump = <E>(
