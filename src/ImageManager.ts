@@ -103,7 +103,8 @@ export interface TransferSettings {
   readonly retry?: Schedule.Schedule<unknown> | undefined
   /**
    * The most connections for one asset. A large file is divided only when its server sends ranges and one connection turns
-   * out to be the limit; 1 never divides. All downloads together make six to one host at most. Default: 4.
+   * out to be the limit; 1 never divides. Of files that are divided, at most six parts come from one host at a time,
+   * however many files there are; of others each has its one connection. Default: 4.
    */
   readonly connections?: number | undefined
   /** How often one asset may begin again from zero, when its server cannot resume. Default: 5. */

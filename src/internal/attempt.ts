@@ -137,7 +137,7 @@ const request = Effect.fnUntraced(function* (
   }
 })
 
-/** The most connections to one host at a time, over all downloads; as many as browsers make. */
+/** The most parts that are fetched from one host at a time, over all files that are divided; as many as browsers fetch. */
 const connectionsPerHost = 6
 
 /** Fetch the rest over several connections. Tells whether the file is complete; if not, one goes on with what is left. */

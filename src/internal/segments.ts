@@ -20,7 +20,7 @@ export interface SegmentOptions {
   readonly connections: number
   /** The bytes of a segment, from a request of its own. */
   readonly read: (segment: Segment) => Stream.Stream<Uint8Array, AttemptFailure>
-  /** Keeps the number of requests to one host within bounds, over all downloads. */
+  /** Keeps the number of requests for segments to one host within bounds, over all files that are divided. */
   readonly bounded: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** What one connection brings, in bytes per second. */
   readonly rate: number
