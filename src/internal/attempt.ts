@@ -173,11 +173,16 @@ const divide = Effect.fnUntraced(function* (
         })
       )
     )
+  const take = Effect.fnUntraced(function* (bytes: Uint8Array) {
+    meter.waiting = false
+    yield* append(transfer, bytes)
+    meter.waiting = true
+  })
   const bounded = limited(`connections to ${source.host}`, connectionsPerHost)
   const fetching = fetchInSegments(
     { connections: options.connections, rate, read, bounded },
     { start: staged.position(), end: total },
-    (bytes) => append(transfer, bytes)
+    take
   )
   yield* transfer.report.begins(transfer, source.display)
   yield* firstOf(fetching, stallWatch(options, meter)).pipe(
