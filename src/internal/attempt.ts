@@ -3,7 +3,7 @@ import type * as HttpClient from "@effect/platform/HttpClient"
 import type * as Path from "@effect/platform/Path"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AssetUrl } from "../AssetUrl.js"
 import type { ImageError } from "../ImageError.js"
@@ -46,10 +46,7 @@ export const attempt = Effect.fnUntraced(function* (
   if (whole || !isResumable(transfer, source)) yield* startOver(transfer)
   let refused = false
   for (;;) {
-    const outcome = yield* traced(
-      transfer,
-      source
-    )(Effect.scoped(request(options, transfer, source, !whole && options.connections > 1)))
+    const outcome = yield* Effect.scoped(round(options, transfer, source, !whole && options.connections > 1))
     switch (outcome._tag) {
       case "Complete":
         return
@@ -62,8 +59,7 @@ export const attempt = Effect.fnUntraced(function* (
         yield* startOver(transfer)
         break
       case "Divisible":
-        if (yield* Effect.withSpan(divide(options, transfer, source, outcome), "ImageManager.divide")) return
-        break
+        break // what several connections have left is for one
     }
   }
 })
@@ -107,6 +103,23 @@ type Outcome =
   | { readonly _tag: "Refused"; readonly detail: string }
   /** The connection is the limit, and the rest, up to `total`, can be fetched over several. */
   | { readonly _tag: "Divisible"; readonly rate: number; readonly total: number }
+
+/** One request, and what several connections bring of the rest. */
+const round = Effect.fnUntraced(function* (
+  options: AttemptOptions,
+  transfer: Transfer,
+  source: AssetUrl,
+  mayDivide: boolean
+): Effect.fn.Return<Outcome, AttemptFailure | ImageError, Scope.Scope> {
+  const scope = yield* Effect.scope
+  // Not in the scope of the request: in between and from then on the space would be for others to take.
+  const claimSpace: AttemptOptions["claimSpace"] = (remaining) => Scope.extend(options.claimSpace(remaining), scope)
+  const requested = Effect.scoped(request({ ...options, claimSpace }, transfer, source, mayDivide))
+  const outcome = yield* traced(transfer, source)(requested)
+  if (outcome._tag !== "Divisible") return outcome
+  const complete = yield* Effect.withSpan(divide(options, transfer, source, outcome), "ImageManager.divide")
+  return complete ? { _tag: "Complete" } : outcome
+})
 
 /** One request with its body. */
 const request = Effect.fnUntraced(function* (

@@ -12,27 +12,32 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Host, ImageManager, Registry } from "../../src/index.js"
 import { MemoryFileSystem, StubHasher, StubHttpClient } from "../../src/testing/index.js"
-import { expectImage } from "../support/ensure.js"
+import { expectFailure, expectImage } from "../support/ensure.js"
 
 const MiB = 1024 * 1024
 const size = 44 * MiB
-const content = new Uint8Array(size)
+const contents = {
+  kernel: new Uint8Array(10).fill(1),
+  a: new Uint8Array(size).fill(2),
+  b: new Uint8Array(size).fill(3)
+}
 const etag = '"large"'
-const sha256 = "ab".repeat(32)
-const image = (name: string) => ({
-  kernel: { url: "https://images.test/kernel", sha256 },
-  rootfs: { url: `https://images.test/${name}`, sha256, size }
+/** A first byte tells contents apart, and takes no time. */
+const digestOf = (bytes: Uint8Array) => String(bytes[0]).padStart(64, "0")
+const asset = (name: keyof typeof contents) => ({
+  url: `https://images.test/${name}`,
+  sha256: digestOf(contents[name])
 })
 
 /** What one connection brings: 8 MiB a second. */
-const slow: StubHttpClient.Reply = {
+const slow = (content: Uint8Array): StubHttpClient.Reply => ({
   headers: { etag, "accept-ranges": "bytes", "content-length": String(size) },
   body: Stream.range(0, size / (MiB / 4) - 1).pipe(
     Stream.mapEffect((i) =>
       Effect.delay(Effect.succeed(content.subarray((i * MiB) / 4, ((i + 1) * MiB) / 4)), "31 millis")
     )
   )
-}
+})
 
 interface World {
   /** When the segments come. */
@@ -44,13 +49,14 @@ interface World {
 /** A manager of the images `a` and `b`, each with a rootfs that is divided, and the ranges that were asked for. */
 const make = Effect.fnUntraced(function* ({ delay = 0, fault = () => Effect.void, freeSpace }: World) {
   const ranges: Array<string> = []
-  const segment = StubHttpClient.file(content, { etag, delay })
-  const large: StubHttpClient.Answer = (request) => {
-    const range = request.headers["range"]
-    if (range === undefined) return Effect.succeed(slow)
-    ranges.push(range)
-    return segment(request)
-  }
+  const large =
+    (content: Uint8Array): StubHttpClient.Answer =>
+    (request) => {
+      const range = request.headers["range"]
+      if (range === undefined) return Effect.succeed(slow(content))
+      ranges.push(range)
+      return StubHttpClient.file(content, { etag, delay })(request)
+    }
   const disk = MemoryFileSystem.faulty(yield* MemoryFileSystem.make, fault)
   const host = { ...Host.neutral, freeSpace: () => Effect.succeed(Option.fromNullable(freeSpace)) }
   const manager = yield* ImageManager.make({
@@ -59,14 +65,17 @@ const make = Effect.fnUntraced(function* ({ delay = 0, fault = () => Effect.void
     stallWindow: "1 second"
   }).pipe(
     Effect.provide([
-      Registry.layer({ a: image("a"), b: image("b") }),
-      StubHasher.layer(sha256),
+      Registry.layer({
+        a: { kernel: asset("kernel"), rootfs: asset("a") },
+        b: { kernel: asset("kernel"), rootfs: asset("b") }
+      }),
+      StubHasher.layer(digestOf),
       Layer.succeed(FileSystem.FileSystem, disk),
       Path.layer,
       StubHttpClient.layer({
-        "https://images.test/kernel": StubHttpClient.file("kernel"),
-        "https://images.test/a": large,
-        "https://images.test/b": large
+        "https://images.test/kernel": StubHttpClient.file(contents.kernel),
+        "https://images.test/a": large(contents.a),
+        "https://images.test/b": large(contents.b)
       })
     ]),
     Effect.provideService(Host.Host, host)
@@ -84,6 +93,21 @@ const make = Effect.fnUntraced(function* ({ delay = 0, fault = () => Effect.void
 })
 
 describe("a file that is divided", () => {
+  it.scoped("left its space to others", () =>
+    Effect.gen(function* () {
+      const { ensure, ranges } = yield* make({ freeSpace: 60 * MiB, delay: "1 hour" })
+      const a = yield* ensure("a")
+      yield* TestClock.adjust("1 second")
+      assert.isAbove(ranges.length, 1)
+      const b = yield* ensure("b")
+      yield* TestClock.adjust(0)
+      const done = yield* Fiber.poll(b)
+      assert.isTrue(done._tag === "Some", "b does not fit beside a")
+      assert.strictEqual(expectFailure(yield* Fiber.join(b)).reason, "NoSpace")
+      yield* Fiber.interrupt(a)
+    })
+  )
+
   it.scoped("had stalled when the disk was slow", () =>
     Effect.gen(function* () {
       let stuck = false
