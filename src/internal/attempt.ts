@@ -202,8 +202,8 @@ const divide = Effect.fnUntraced(function* (
     // One connection may still do what several could not.
     Effect.catchTag("AttemptFailure", (failure) =>
       Effect.logDebug(`${source.display}: ${failure.detail}; going on with one connection`)
-    )
+    ),
+    Effect.ensuring(transfer.report.ends(transfer))
   )
-  yield* transfer.report.ends(transfer)
   return staged.position() === total
 })

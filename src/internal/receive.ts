@@ -52,11 +52,11 @@ export const receive = Effect.fnUntraced(function* (
   const drained = drain(clock, body, meter, intake.take, divide)
   const broken = yield* firstOf(drained, stallWatch(options, meter)).pipe(
     Effect.as(undefined),
-    Effect.catchTag("AttemptFailure", (failure) => (failure.transient ? Effect.succeed(failure) : failure))
+    Effect.catchTag("AttemptFailure", (failure) => (failure.transient ? Effect.succeed(failure) : failure)),
+    // What arrived before a break counts, be it ever so little.
+    Effect.zipLeft(intake.settle),
+    Effect.ensuring(transfer.report.ends(transfer))
   )
-  // What arrived before a break counts, be it ever so little.
-  yield* intake.settle
-  yield* transfer.report.ends(transfer)
   if (rate !== undefined) return rate
 
   const position = transfer.staged.position()

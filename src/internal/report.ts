@@ -13,6 +13,7 @@ export interface Report {
   readonly begins: (transfer: Transfer, url: string) => Effect.Effect<void>
   /** Bytes were taken. Costs nothing while nobody listens, and is told ten times a second at most. */
   readonly moves: (transfer: Transfer) => Effect.Effect<void>
+  /** Nothing more comes of a body, if it had begun at all. */
   readonly ends: (transfer: Transfer) => Effect.Effect<void>
   readonly restarts: Effect.Effect<void>
   readonly retries: (url: string, detail: string, delay: Duration.Duration) => Effect.Effect<void>
@@ -24,6 +25,7 @@ const interval = 100
 
 export const make = (progress: Progress, about: { readonly image: string; readonly asset: Role }): Report => {
   let url = ""
+  let begun = false
   let receivedBefore = 0
   let began = 0
   let told = 0
@@ -50,6 +52,7 @@ export const make = (progress: Progress, about: { readonly image: string; readon
     begins: (transfer, from) =>
       Effect.clockWith((clock) => {
         url = from
+        begun = true
         began = clock.unsafeCurrentTimeMillis()
         receivedBefore = transfer.received
         const position = transfer.staged.position()
@@ -66,12 +69,15 @@ export const make = (progress: Progress, about: { readonly image: string; readon
           })
         : Effect.void,
     ends: (transfer) =>
-      Effect.clockWith((clock) =>
-        Effect.zipRight(
+      Effect.clockWith((clock) => {
+        // It broke before its first byte: what there is to tell and count is that of the body before it, and done.
+        if (!begun) return Effect.void
+        begun = false
+        return Effect.zipRight(
           tellNow(transfer, clock.unsafeCurrentTimeMillis()),
           Metric.incrementBy(Telemetry.bytesReceived, transfer.received - receivedBefore)
         )
-      ),
+      }),
     restarts: progress.tell(() => ({ _tag: "Restarted", ...about })),
     retries: (from, detail, delay) =>
       Effect.zipRight(

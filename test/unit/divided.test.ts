@@ -6,11 +6,13 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Metric from "effect/Metric"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import { Host, ImageManager, Registry } from "../../src/index.js"
+import * as Telemetry from "../../src/internal/telemetry.js"
 import { MemoryFileSystem, StubHasher, StubHttpClient } from "../../src/testing/index.js"
 import { expectFailure, expectImage } from "../support/ensure.js"
 
@@ -127,6 +129,25 @@ describe("a file that is divided", () => {
         [],
         "no request for all of the rest"
       )
+    })
+  )
+
+  it.scoped("had its bytes not counted when the disk failed", () =>
+    Effect.gen(function* () {
+      let written = 0
+      const { ensure, ranges } = yield* make({
+        fault: ({ method, path }) => {
+          if (ranges.length === 0 || method !== "File.writeAll" || !path.includes("rootfs")) return Effect.void
+          return ++written > 5 ? Effect.fail("EIO") : Effect.void
+        }
+      })
+      const counted = Effect.map(Metric.value(Telemetry.bytesReceived), ({ count }) => Number(count))
+      const before = yield* counted
+      const a = yield* ensure("a")
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(expectFailure(yield* Fiber.join(a)).reason, "StorageFailed")
+      const undivided = contents.kernel.length + Number(/\d+/.exec(ranges[0] ?? "")?.[0])
+      assert.isAtLeast((yield* counted) - before, undivided + 5 * MiB)
     })
   )
 })
