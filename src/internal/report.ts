@@ -24,6 +24,9 @@ export interface Report {
 const interval = 100
 
 export const make = (progress: Progress, about: { readonly image: string; readonly asset: Role }): Report => {
+  let current: Transfer | undefined
+  /** What transfers before the current one took: a nearby copy is one, and a download, when that is bad, another. */
+  let earlier = 0
   let url = ""
   let begun = false
   let receivedBefore = 0
@@ -36,7 +39,7 @@ export const make = (progress: Progress, about: { readonly image: string; readon
       _tag: "Downloading",
       ...about,
       url,
-      received,
+      received: earlier + received,
       position: staged.position(),
       ...(total === undefined ? {} : { total }),
       bytesPerSecond: now > began ? ((received - receivedBefore) * 1000) / (now - began) : 0
@@ -51,6 +54,8 @@ export const make = (progress: Progress, about: { readonly image: string; readon
   return {
     begins: (transfer, from) =>
       Effect.clockWith((clock) => {
+        if (current !== transfer) earlier += current?.received ?? 0
+        current = transfer
         url = from
         begun = true
         began = clock.unsafeCurrentTimeMillis()

@@ -99,4 +99,35 @@ describe("received bytes", () => {
       assert.strictEqual(counted, kernel.length + rootfs.length)
     })
   )
+
+  it.effect("fell when a nearby copy was bad", () =>
+    Effect.gen(function* () {
+      const disk = yield* MemoryFileSystem.make
+      const asset = (bytes: Uint8Array, name: string) => ({
+        url: `https://images.test/${name}`,
+        sha256: StubHasher.digestOf(bytes)
+      })
+      const kernels = { a: new TextEncoder().encode("kernel of a"), b: new TextEncoder().encode("kernel of b") }
+      const images = {
+        a: { kernel: asset(kernels.a, "a"), rootfs: asset(rootfs, "rootfs") },
+        b: { kernel: asset(kernels.b, "b"), rootfs: asset(rootfs, "rootfs") }
+      }
+      const routes = {
+        "https://images.test/a": StubHttpClient.file(kernels.a),
+        "https://images.test/b": StubHttpClient.file(kernels.b),
+        "https://images.test/rootfs": StubHttpClient.file(rootfs)
+      }
+      expectImage((yield* ensure({ images, routes, disk }, "a")).result)
+      yield* disk.writeFile("/cache/a/rootfs.ext4", new Uint8Array(5000).fill(2))
+      const { counted, result, told } = yield* ensure({ images, routes, disk }, "b")
+      expectImage(result)
+      assert.deepStrictEqual(told, [
+        { received: 0, position: 0 },
+        { received: 5000, position: 5000 },
+        { received: 5000, position: 0 },
+        { received: 8000, position: 3000 }
+      ])
+      assert.strictEqual(counted, kernels.b.length + 8000)
+    })
+  )
 })
