@@ -52,7 +52,8 @@ export const copyFile = Effect.fnUntraced(function* (
   transfer.held = { ...transfer.held, source, total: size, responses: 1 }
   staged.expect(size)
   yield* transfer.report.begins(transfer, source.display)
-  if (!(yield* staged.adopt((to) => options.host.clone(from, to)))) {
+  yield* Effect.gen(function* () {
+    if (yield* staged.adopt((to) => options.host.clone(from, to))) return
     yield* options.claimSpace(() => size - staged.position())
     const limit = limitOf(transfer, size)
     for (let bytes = first; bytes.length > 0; bytes = yield* read) {
@@ -60,8 +61,7 @@ export const copyFile = Effect.fnUntraced(function* (
       if (position > limit.bytes) return yield* tooLong(limit, position)
       yield* append(transfer, bytes)
     }
-  }
-  yield* transfer.report.ends(transfer)
+  }).pipe(Effect.ensuring(transfer.report.ends(transfer)))
   // Between the look at it and now, someone may have written to it.
   if (staged.position() !== size) return yield* failed("it changed while it was copied")
 })

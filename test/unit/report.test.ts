@@ -77,6 +77,29 @@ const fetch = Effect.fnUntraced(function* (answers: StubHttpClient.Route) {
 })
 
 describe("received bytes", () => {
+  it.effect("of a copy that failed in the middle were neither told nor counted", () =>
+    Effect.gen(function* () {
+      const inner = yield* MemoryFileSystem.make
+      const content = new Uint8Array(1_500_000).fill(1)
+      yield* inner.writeFile("/rootfs", content)
+      let reads = 0
+      const disk = MemoryFileSystem.faulty(inner, ({ method, path }) =>
+        method === "File.read" && path === "/rootfs" && ++reads === 2 ? Effect.fail("EIO") : Effect.void
+      )
+      const images = {
+        x: {
+          kernel: { url: "https://images.test/kernel", sha256: StubHasher.digestOf(kernel) },
+          rootfs: { url: "file:///rootfs", sha256: StubHasher.digestOf(content) }
+        }
+      }
+      const routes = { "https://images.test/kernel": StubHttpClient.file(kernel) }
+      const { counted, result, told } = yield* ensure({ images, routes, disk }, "x")
+      expectFailure(result)
+      assert.deepStrictEqual(told.at(-1), { received: 1024 * 1024, position: 1024 * 1024 })
+      assert.isAtLeast(counted, 1024 * 1024) // the kernel may have been stopped before
+    })
+  )
+
   it.effect("of a body that failed for good were neither told nor counted", () =>
     Effect.gen(function* () {
       const body = Stream.make(rootfs.subarray(0, 2000), rootfs).pipe(Stream.rechunk(1))
