@@ -366,6 +366,45 @@ describe("exit codes", () => {
     })
   )
 
+  it.scopedLive("the hint is about what went wrong", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const tls = yield* FaultServer.makeTls
+      const box = yield* sandbox
+      const body = FaultServer.toBytes(FaultServer.pattern(100_000))
+      const hints: ReadonlyArray<readonly [name: string, asset: object, toDo: RegExp]> = [
+        [
+          "busy",
+          { url: server.serve("/busy", body, Fault.Status({ status: 503, retryAfter: { seconds: 3600 } })) },
+          /wait a little/
+        ],
+        ["forbidden", { url: server.serve("/no", body, Fault.Status({ status: 403 })) }, /credentials/],
+        ["unknown-ca", { url: tls.serve("/x", body) }, /NODE_EXTRA_CA_CERTS/],
+        ["no-file", { url: `file://${box.home}/nowhere` }, /Check the path in the registry/],
+        ["loop", { url: server.serve("/loop", body, Fault.RedirectLoop({})) }, /that the redirects should have led to/],
+        [
+          "downgrade",
+          { url: tls.serve("/down", body, Fault.Redirect({ to: server.serve("/up", body) })) },
+          /that the redirects should have led to/
+        ],
+        ["size", { url: server.serve("/size", body), size: 99_999 }, /the size of that file into the registry/]
+      ]
+      const kernel = { url: server.serve("/kernel", body) }
+      const images = Object.fromEntries(hints.map(([name, rootfs]) => [name, { kernel, rootfs }]))
+      const registry = box.write("images.json", JSON.stringify({ images }))
+      yield* Effect.forEach(
+        hints,
+        ([name, , toDo]) => {
+          const env = name === "downgrade" ? { NODE_EXTRA_CA_CERTS: box.write("ca.pem", tls.caPem) } : {}
+          return Effect.map(box.run(["ensure", name, "--registry", registry], { env }), (outcome) =>
+            expectError(outcome, /./, toDo)
+          )
+        },
+        { concurrency: 3 }
+      )
+    })
+  )
+
   it.scopedLive("--json tells of the failure on standard output, too", () =>
     Effect.gen(function* () {
       const box = yield* sandbox

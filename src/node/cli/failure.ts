@@ -4,6 +4,7 @@ import * as ConfigError from "effect/ConfigError"
 import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import { ImageError, type Reason, ValueError } from "../../ImageError.js"
+import { codeOf } from "../../internal/redact.js"
 import { programName } from "./commands.js"
 import type * as Output from "./output.js"
 import { UsageError } from "./parse.js"
@@ -27,27 +28,53 @@ export const no = 1
 export const usage = 2
 export const mismatch = exitCodes.ChecksumMismatch
 
-const again = "Run the command again"
+const again = "run the command again"
+
+/** What to do about a download that failed: the first line that fits. */
+const downloadHints: ReadonlyArray<readonly [fits: (error: ImageError) => boolean, hint: string]> = [
+  [
+    ({ status }) => status === 401 || status === 403,
+    "The server wants credentials, or refuses them: check the URL and the headers in the registry."
+  ],
+  [
+    ({ status }) => status === 404 || status === 410,
+    "The file is not there any more: check the URL in the registry, or add a mirror."
+  ],
+  [
+    ({ status = 0 }) => status >= 300 && status < 400,
+    "Put the URL that the redirects should have led to into the registry, or add a mirror."
+  ],
+  [
+    ({ url }) => url?.startsWith("file:") === true,
+    "Check the path in the registry, and that the file there can be read."
+  ],
+  [
+    ({ cause }) => /SELF_SIGNED|UNABLE_TO_(GET|VERIFY)/.test(codeOf(cause) ?? ""),
+    "If it is an authority of your own, trust it: set NODE_EXTRA_CA_CERTS to the file of its certificate (PEM)."
+  ],
+  [
+    ({ cause }) => /CERT|ALTNAME/.test(codeOf(cause) ?? ""),
+    "The server's certificate is not valid: check the URL in the registry and the clock of this machine."
+  ],
+  [
+    ({ status }) => status === undefined,
+    `Check the network and the proxy settings (HTTPS_PROXY, HTTP_PROXY, NO_PROXY), then ${again}.`
+  ]
+]
 
 const hintOf = (error: ImageError): string => {
   switch (error.reason) {
     case "UnknownImage":
       return `Run \`${programName} list\` to see what there is, or name another registry file with --registry FILE.`
     case "DownloadFailed":
-      switch (error.status) {
-        case 401:
-        case 403:
-          return "The server wants credentials, or refuses them: check the URL and the headers in the registry."
-        case 404:
-        case 410:
-          return "The file is not there any more: check the URL in the registry, or add a mirror."
-        case undefined:
-          return `Check the network and the proxy settings (HTTPS_PROXY, NO_PROXY). ${again}: it goes on where it stopped.`
-        default:
-          return `The server has a problem: wait a little. ${again}: it goes on where it stopped.`
-      }
+      return (
+        downloadHints.find(([fits]) => fits(error))?.[1] ??
+        `The server has a problem: wait a little, then ${again}, or add a mirror.`
+      )
     case "UnexpectedContent":
-      return "Open the URL in a browser: a login page, an error page or another file may be answering there."
+      return error.expected === undefined
+        ? "Open the URL in a browser: a login page, an error page or another file may be answering there."
+        : "Open the URL in a browser: if no page comes but the file itself, put the size of that file into the registry."
     case "ChecksumMismatch":
       return "Do not use that file. Compare the sha256 in the registry with the one its publisher tells."
     case "StorageFailed":
@@ -55,7 +82,7 @@ const hintOf = (error: ImageError): string => {
     case "NoSpace":
       return "Free some space there, or choose another directory with --cache-dir DIR."
     case "Offline":
-      return `${again} without --offline (or with SMOLVM_OFFLINE unset) to download it.`
+      return `To download it, ${again} without --offline (or with SMOLVM_OFFLINE unset).`
   }
 }
 

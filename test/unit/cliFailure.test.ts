@@ -1,0 +1,18 @@
+import { assert, describe, it } from "@effect/vitest"
+import { ImageError } from "../../src/ImageError.js"
+import * as Failure from "../../src/node/cli/failure.js"
+
+describe("hints", () => {
+  it("a download that failed begins from zero the next time, and nothing else is promised", () => {
+    for (const status of [undefined, 500, 503]) {
+      const error = new ImageError({
+        reason: "DownloadFailed",
+        image: "hello",
+        ...(status === undefined ? {} : { status })
+      })
+      const { hint } = Failure.describe(error)
+      assert.match(hint, /then run the command again/)
+      assert.notMatch(hint, /where it stopped/)
+    }
+  })
+})
