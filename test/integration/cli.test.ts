@@ -254,11 +254,14 @@ describe("the other commands", () => {
         yield* box.run(["registry", "check", bad, "--json"])
       )
       assert.deepStrictEqual([isValid, problems.length], [false, 2])
-      expectError(
-        yield* box.run(["registry", "check", "/nowhere/x.json"]),
-        /nowhere.*cannot be read/,
-        /Check that the path/
-      )
+      for (const args of [
+        ["registry", "check", "/nowhere/x.json"],
+        ["list", "--registry", "/nowhere/x.json"]
+      ]) {
+        const unreadable = yield* box.run(args)
+        expectError(unreadable, /nowhere.*cannot be read/, /--registry FILE or SMOLVM_REGISTRY/)
+        assert.strictEqual(unreadable.code, 2)
+      }
       expectError(yield* box.run(["list", "--registry", bad]), /and 1 more/, /registry check .*bad\.json/)
     })
   )

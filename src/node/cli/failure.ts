@@ -62,6 +62,9 @@ const downloadHints: ReadonlyArray<readonly [fits: (error: ImageError) => boolea
   ]
 ]
 
+/** A registry file that cannot be read: whatever else cannot be is of an image. */
+const isOfRegistry = ({ image, reason }: ImageError) => reason === "StorageFailed" && image === undefined
+
 const hintOf = (error: ImageError): string => {
   switch (error.reason) {
     case "UnknownImage":
@@ -78,6 +81,7 @@ const hintOf = (error: ImageError): string => {
     case "ChecksumMismatch":
       return "Do not use that file. Compare the sha256 in the registry with the one its publisher tells."
     case "StorageFailed":
+      if (isOfRegistry(error)) return "Check the path; registry files are named by --registry FILE or SMOLVM_REGISTRY."
       return "Check that the path can be read and written, or choose another directory with --cache-dir DIR."
     case "NoSpace":
       return "Free some space there, or choose another directory with --cache-dir DIR."
@@ -132,7 +136,7 @@ export const describe = (error: Expected): Failure => {
       reason: error.reason,
       message: imageMessage(error),
       hint: hintOf(error),
-      exitCode: exitCodes[error.reason]
+      exitCode: isOfRegistry(error) ? usage : exitCodes[error.reason]
     }
   }
   if (error instanceof ValueError) {
