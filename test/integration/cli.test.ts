@@ -149,13 +149,17 @@ describe("ensure", () => {
         const box = yield* sandbox
         const faults = [Fault.Trickle({ bytes: 1000, ms: 100 })]
         const registry = serveImages(server, box, { one: { size: 2_000_000, faults } })
-        const running = box.run(["ensure", "one", "--progress", "json", "--registry", registry], {
-          signal: { when: '"rootfs"', name: signal }
-        })
-        const [outcome] = yield* Effect.all([running, server.until(() => server.bytesSent("/one/rootfs") > 0)], {
+        const running = (...args: ReadonlyArray<string>) =>
+          box.run(["ensure", "one", "--progress", "json", "--registry", registry, ...args], {
+            signal: { when: '"rootfs"', name: signal }
+          })
+        const [outcome] = yield* Effect.all([running(), server.until(() => server.bytesSent("/one/rootfs") > 0)], {
           concurrency: "unbounded"
         })
         assert.deepStrictEqual([outcome.code, outcome.stdout], [code, ""])
+        const { error } = decode(Output.Failed, yield* running("--json"))
+        assert.deepStrictEqual([error.reason, error.exitCode], ["Interrupted", code])
+        assert.include(error.message, signal)
         assert.notMatch(outcome.stderr, /error|FiberFailure/i)
         assert.deepStrictEqual(yield* stagingOf(box.cacheDir), [])
         assert.strictEqual(existsSync(join(box.cacheDir, "one", "rootfs.ext4")), false)
@@ -405,6 +409,27 @@ describe("exit codes", () => {
         },
         { concurrency: 3 }
       )
+    })
+  )
+
+  it.scopedLive("--json tells of wrong usage on standard output, too", () =>
+    Effect.gen(function* () {
+      const box = yield* sandbox
+      for (const line of [
+        "list --json --bogus",
+        "--json",
+        "ensure --json",
+        "nosuch --json",
+        "path hello foo --json",
+        "ensure hello --verify x --json",
+        "--json=yes --json list"
+      ]) {
+        const outcome = yield* box.run(line.split(" "))
+        const { error } = decode(Output.Failed, outcome)
+        assert.deepStrictEqual([error.reason, error.exitCode, outcome.code], ["UsageError", 2, 2])
+        expectError(outcome, /./, /--help/)
+      }
+      assert.strictEqual((yield* box.run(["pull", "--", "--json"])).stdout, "")
     })
   )
 

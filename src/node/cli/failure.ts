@@ -166,6 +166,14 @@ export const details = (error: Expected): ReadonlyArray<string> => {
   return lines
 }
 
+/** What a signal leaves undone. */
+export const interruption = (signal: NodeJS.Signals, exitCode: number): Failure => ({
+  reason: "Interrupted",
+  message: `Interrupted by ${signal}.`,
+  hint: `To have it done, ${again}.`,
+  exitCode
+})
+
 /** A failure that no command foresees. */
 export const bug = (cause: Cause.Cause<unknown>): Failure => {
   const squashed = Cause.squash(cause)

@@ -2,54 +2,69 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
-import { type Invocation, parse } from "./parse.js"
-import { misused, perform } from "./perform.js"
+import * as Failure from "./failure.js"
+import { type Invocation, parse, wantsJson } from "./parse.js"
+import { type Answer, failed, misused, perform } from "./perform.js"
 import { colour, writeOut } from "./streams.js"
 import { version } from "./version.js"
 
-/** Run what is asked for. Never fails: the result is the exit code. */
-const answer = (asked: Invocation): Effect.Effect<number> => {
+const done = (text: string): Answer => ({ text: `${text}\n`, exitCode: 0 })
+
+/** Run what is asked for. Never fails: what went wrong is an answer, too. */
+const answer = (asked: Invocation): Effect.Effect<Answer> => {
   switch (asked._tag) {
     case "Help":
-      return Effect.promise(() => import("./help.js")).pipe(
-        Effect.flatMap(({ help }) => writeOut(`${help(asked.command, colour.stdout)}\n`)),
-        Effect.as(0)
+      return Effect.map(
+        Effect.promise(() => import("./help.js")),
+        ({ help }) => done(help(asked.command, colour.stdout))
       )
     case "Completions":
       return Effect.promise(() => import("./help.js")).pipe(
         Effect.flatMap(({ completions }) => completions(asked.shell)),
-        Effect.flatMap((script) => writeOut(`${script}\n`)),
-        Effect.as(0)
+        Effect.map(done)
       )
     case "Version":
-      return Effect.as(writeOut(`${version}\n`), 0)
+      return Effect.succeed(done(version))
     case "Run":
       return perform(asked)
   }
 }
 
-const program = Either.match(parse(process.argv.slice(2)), {
-  onLeft: misused,
-  onRight: answer
-})
+const args = process.argv.slice(2)
+const json = wantsJson(args)
+
+/** Why it ends before its time. */
+let stopped: Answer | undefined
+
+/** Exit when what was written is out. */
+const leave = (code: number) => Effect.sync(() => void process.stderr.write("", () => process.exit(code)))
+
+const program = Effect.uninterruptibleMask((restore) =>
+  restore(Either.match(parse(args), { onLeft: (error) => misused(error, json), onRight: answer })).pipe(
+    Effect.catchAllCause(() => Effect.sync(() => stopped ?? { text: "", exitCode: 70 })),
+    // What was done before a signal came is done; what failed on its way out did so because of it.
+    Effect.map((end) => (end.exitCode === 0 ? end : (stopped ?? end))),
+    // Nothing stops this, or it would be told twice.
+    Effect.flatMap(({ exitCode, text }) => Effect.zipRight(writeOut(text), leave(exitCode)))
+  )
+)
 
 const fiber = Effect.runFork(program)
 
-/** Exit when what was written is out. */
-const leave = (code: number) => {
-  process.stderr.write("", () => process.exit(code))
-}
-
-let signalled = 0
-const onSignal = (code: number) => () => {
-  // Asked once, we clean up; asked twice, we go.
-  if (signalled !== 0) process.exit(code)
-  signalled = code
+const stop = (why: Answer) => {
+  stopped = why
   Effect.runFork(Fiber.interrupt(fiber))
 }
-process.on("SIGINT", onSignal(130))
-process.on("SIGTERM", onSignal(143))
-process.on("SIGHUP", onSignal(129))
+
+const onSignal = (name: NodeJS.Signals, code: number) =>
+  process.on(name, () => {
+    // Asked once, we clean up; asked twice, we go.
+    if (stopped !== undefined) process.exit(code)
+    stop(failed(json, Failure.interruption(name, code)))
+  })
+onSignal("SIGINT", 130)
+onSignal("SIGTERM", 143)
+onSignal("SIGHUP", 129)
 
 // A reader who has seen enough closes the pipe: nothing is wrong, and nobody is left to tell.
 for (const stream of [process.stdout, process.stderr]) {
@@ -63,9 +78,3 @@ for (const stream of [process.stdout, process.stderr]) {
     )
   })
 }
-
-fiber.addObserver((exit) => {
-  // What was done before the signal came is done; what failed on its way out did so because of it.
-  if (exit._tag === "Success") leave(exit.value !== 0 && signalled !== 0 ? signalled : exit.value)
-  else leave(signalled === 0 ? 70 : signalled)
-})

@@ -134,6 +134,12 @@ const checkArguments = (
     : usage(`${call} does not take the argument ${quote(extra)}.`, command)
 }
 
+/** Whether JSON is asked for, even by a command line that makes no sense. */
+export const wantsJson = (args: ReadonlyArray<string>): boolean => {
+  const end = args.indexOf("--")
+  return args.slice(0, end === -1 ? args.length : end).includes("--json")
+}
+
 /** What a command line (without the program's name) asks for. */
 export const parse = (args: ReadonlyArray<string>): Either.Either<Invocation, UsageError> =>
   Either.gen(function* () {

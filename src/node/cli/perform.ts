@@ -7,7 +7,6 @@ import * as Output from "./output.js"
 import type { Flags, Invocation, UsageError } from "./parse.js"
 import * as Reporter from "./reporter.js"
 import { run } from "./run.js"
-import { writeOut } from "./streams.js"
 
 const standard: Flags = {
   registry: [],
@@ -19,41 +18,46 @@ const standard: Flags = {
   verbose: false
 }
 
-export const misused = (error: UsageError) =>
-  Effect.as(Reporter.make(standard).fail(Failure.describe(error), []), Failure.usage)
+/** What goes to standard output in the end, and the exit code. */
+export interface Answer {
+  readonly text: string
+  readonly exitCode: number
+}
 
-/** Run a command and tell what it has to say, or why it has nothing to say. Never fails: the result is the exit code. */
-export const perform = ({ arguments: args, command, flags }: Extract<Invocation, { readonly _tag: "Run" }>) => {
+export const misused = (error: UsageError, json: boolean): Effect.Effect<Answer> => {
+  const failure = Failure.describe(error)
+  return Effect.as(Reporter.make(standard).fail(failure, []), failed(json, failure))
+}
+
+/** A failure that people have been told of, for programs. */
+export const failed = (json: boolean, failure: Failure.Failure): Answer => ({
+  text: json ? Output.json(Output.Failed, { error: failure }) : "",
+  exitCode: failure.exitCode
+})
+
+/** Run a command and say what it has to say; or why it has nothing to say, to people and, with `--json`, to programs. */
+export const perform = ({
+  arguments: args,
+  command,
+  flags
+}: Extract<Invocation, { readonly _tag: "Run" }>): Effect.Effect<Answer> => {
   const reporter = Reporter.make(flags)
   const fail = (error: Failure.Expected) => reporter.fail(Failure.describe(error), Failure.details(error))
   return run({ command, arguments: args, flags, reporter }).pipe(
     Effect.provide(reporter.logging),
-    Effect.flatMap((result) =>
-      Effect.forEach(result.errors, fail).pipe(
-        Effect.zipRight(writeOut(flags.json ? result.json : result.text)),
-        Effect.as(result.exitCode)
-      )
+    Effect.flatMap(({ errors, exitCode, json, text }) =>
+      Effect.as(Effect.forEach(errors, fail), { text: flags.json ? json : text, exitCode })
     ),
     Effect.catchAllCause((cause) => {
       if (Cause.isInterruptedOnly(cause)) return Effect.interrupt
       return Option.match(Failure.expected(cause), {
-        onSome: (error) => told(flags, Failure.describe(error), fail(error)),
+        onSome: (error) => Effect.as(fail(error), failed(flags.json, Failure.describe(error))),
         onNone: () => {
           const failure = Failure.bug(cause)
-          return told(
-            flags,
-            failure,
-            reporter.fail(failure, Cause.pretty(cause, { renderErrorCause: true }).split("\n"))
-          )
+          const trace = Cause.pretty(cause, { renderErrorCause: true }).split("\n")
+          return Effect.as(reporter.fail(failure, trace), failed(flags.json, failure))
         }
       })
     })
   )
 }
-
-/** An error is told to people, and, where JSON was asked for, to programs. */
-const told = (flags: Flags, failure: Failure.Failure, tell: Effect.Effect<void>): Effect.Effect<number> =>
-  tell.pipe(
-    Effect.zipRight(flags.json ? writeOut(Output.json(Output.Failed, { error: failure })) : Effect.void),
-    Effect.as(failure.exitCode)
-  )
