@@ -463,6 +463,24 @@ describe("the program", () => {
     })
   )
 
+  it.scopedLive("standard output that cannot be written is an error of its own", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const box = yield* sandbox
+      const registry = serveImages(server, box, two)
+      const full = (...args: ReadonlyArray<string>) => box.run(args, { stdout: "/dev/full" })
+      const ensure = ["ensure", "one", "--registry", registry]
+      for (const args of [["list"], ["list", "--json"], ["--help"], ["--version"], ["ensure", "--json"], ensure]) {
+        const outcome = yield* full(...args)
+        expectError(outcome, /Cannot write to standard output: ENOSPC/, /Free some space/)
+        assert.strictEqual(outcome.code, 6)
+      }
+      const { stderr } = yield* full(...ensure, "--progress", "json")
+      const last = Schema.decodeUnknownSync(Schema.parseJson(Output.Line))(stderr.trimEnd().split("\n").at(-1))
+      assert.strictEqual(last._tag === "Error" ? last.error.reason : last._tag, "Unwritable")
+    })
+  )
+
   it.scopedLive("runs without node_modules, from anywhere, and through a link", () =>
     Effect.gen(function* () {
       const box = yield* sandbox

@@ -2,7 +2,7 @@
 import { Buffer } from "node:buffer"
 import { spawn } from "node:child_process"
 import { createHash } from "node:crypto"
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -33,23 +33,27 @@ export interface Sandbox {
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
+  /** A file that standard output goes to; what goes there is not in the outcome. */
+  readonly stdout?: string
   /** When standard error holds this, the process gets this signal, once: asked twice, it leaves without cleaning up. */
   readonly signal?: { readonly when: string; readonly name: NodeJS.Signals }
 }
 
 const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>>, options: RunOptions) =>
   Effect.async<Outcome>((resume) => {
+    const target = options.stdout === undefined ? undefined : openSync(options.stdout, "w")
     const child = spawn(process.execPath, [bin, ...args], {
       env: { ...env, ...options.env },
       cwd: options.cwd ?? env["HOME"],
-      stdio: ["ignore", "pipe", "pipe"]
+      stdio: ["ignore", target ?? "pipe", "pipe"]
     })
+    if (target !== undefined) closeSync(target)
     let stdout = ""
     let stderr = ""
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       stdout += text
     })
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       const { name, when = "" } = options.signal ?? {}
       const isNew = !stderr.includes(when)
       stderr += text

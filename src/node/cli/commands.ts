@@ -168,6 +168,9 @@ export const registryCheck: CommandSpec = {
 
 export const commands: ReadonlyArray<CommandSpec> = [list, ensure, status, verify, path, remove, registryCheck]
 
+/** The exit code when standard output cannot be written. */
+export const unwritable = 6
+
 export const exitCodes: ReadonlyArray<readonly [code: number, meaning: string]> = [
   [0, "done"],
   [1, "the answer is no: not cached, a file is missing"],
@@ -175,7 +178,7 @@ export const exitCodes: ReadonlyArray<readonly [code: number, meaning: string]> 
   [3, "the registry does not have the image"],
   [4, "the download failed, or something else came than the image"],
   [5, "a SHA-256 is not the expected one"],
-  [6, "the cache or a file cannot be read or written, or the disk is full"],
+  [unwritable, "the cache or the output cannot be read or written, or the disk is full"],
   [7, "not cached, and offline mode forbids fetching it"],
   [70, "a bug in smolvm-images"],
   [130, "interrupted (143: terminated)"]

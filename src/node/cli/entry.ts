@@ -5,6 +5,8 @@ import * as Option from "effect/Option"
 import * as Spec from "./commands.js"
 import { parse } from "./parse.js"
 import * as Quick from "./quick.js"
+import { colour, writeOut } from "./streams.js"
+import { errorLines } from "./text.js"
 
 const asked = Option.getRight(parse(process.argv.slice(2)))
 
@@ -13,11 +15,15 @@ const quick =
     ? Quick.list(asked.value.flags)
     : Effect.succeedNone
 
-Option.match(await Effect.runPromise(quick), {
+await Option.match(await Effect.runPromise(quick), {
   onNone: () => import("./main.js"),
-  onSome: (text) => {
-    // A reader who has left, as in `| head`, is no error.
-    process.stdout.on("error", () => process.exit(0))
-    process.stdout.write(text)
-  }
+  onSome: (text) =>
+    Effect.runPromise(
+      Effect.catchAll(writeOut(text), (error) =>
+        Effect.sync(() => {
+          for (const line of errorLines(colour.stderr, error)) process.stderr.write(`${line}\n`)
+          process.exitCode = Spec.unwritable
+        })
+      )
+    )
 })

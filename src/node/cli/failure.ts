@@ -5,9 +5,10 @@ import * as Data from "effect/Data"
 import * as Option from "effect/Option"
 import { ImageError, type Reason, ValueError } from "../../ImageError.js"
 import { codeOf } from "../../internal/redact.js"
-import { programName } from "./commands.js"
+import { programName, unwritable } from "./commands.js"
 import type * as Output from "./output.js"
 import { UsageError } from "./parse.js"
+import { Unwritable } from "./streams.js"
 
 /** The answer to a question is no. */
 export class No extends Data.TaggedError("No")<{ readonly message: string; readonly hint: string }> {}
@@ -126,7 +127,7 @@ const invalidSettings = (error: ConfigError.ConfigError): string =>
     unsupportedCase: (_, path) => `The setting ${path.join(".")} cannot be read.`
   })
 
-export type Expected = ImageError | ValueError | ConfigError.ConfigError | UsageError | No
+export type Expected = ImageError | ValueError | ConfigError.ConfigError | UsageError | No | Unwritable
 
 /** What an error says, and what to do about it. */
 export const describe = (error: Expected): Failure => {
@@ -146,6 +147,9 @@ export const describe = (error: Expected): Failure => {
     return { reason: "UsageError", message: error.message, hint: usageHint(error), exitCode: usage }
   }
   if (error instanceof No) return { reason: "No", message: error.message, hint: error.hint, exitCode: no }
+  if (error instanceof Unwritable) {
+    return { reason: "Unwritable", message: error.message, hint: error.hint, exitCode: unwritable }
+  }
   return {
     reason: "ConfigError",
     message: invalidSettings(error),

@@ -2,36 +2,51 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
+import { unwritable } from "./commands.js"
 import * as Failure from "./failure.js"
-import { type Invocation, parse, wantsJson } from "./parse.js"
+import { type Flags, type Invocation, parse, wantsJson } from "./parse.js"
 import { type Answer, failed, misused, perform } from "./perform.js"
+import * as Reporter from "./reporter.js"
 import { colour, writeOut } from "./streams.js"
 import { version } from "./version.js"
+
+/** For those who give no flags, or none that make sense. */
+const standard: Flags = {
+  registry: [],
+  verify: "always",
+  json: false,
+  progress: "lines",
+  quiet: false,
+  logLevel: "warning",
+  verbose: false
+}
+
+const args = process.argv.slice(2)
+const json = wantsJson(args)
+const asked = parse(args)
+const reporter = Reporter.make(Either.isRight(asked) && asked.right._tag === "Run" ? asked.right.flags : standard)
 
 const done = (text: string): Answer => ({ text: `${text}\n`, exitCode: 0 })
 
 /** Run what is asked for. Never fails: what went wrong is an answer, too. */
-const answer = (asked: Invocation): Effect.Effect<Answer> => {
-  switch (asked._tag) {
+const answer = (invocation: Invocation): Effect.Effect<Answer> => {
+  switch (invocation._tag) {
     case "Help":
       return Effect.map(
         Effect.promise(() => import("./help.js")),
-        ({ help }) => done(help(asked.command, colour.stdout))
+        ({ help }) => done(help(invocation.command, colour.stdout))
       )
     case "Completions":
       return Effect.promise(() => import("./help.js")).pipe(
-        Effect.flatMap(({ completions }) => completions(asked.shell)),
+        Effect.flatMap(({ completions }) => completions(invocation.shell)),
         Effect.map(done)
       )
     case "Version":
       return Effect.succeed(done(version))
     case "Run":
-      return perform(asked)
+      return perform(invocation, reporter)
   }
 }
-
-const args = process.argv.slice(2)
-const json = wantsJson(args)
 
 /** Why it ends before its time. */
 let stopped: Answer | undefined
@@ -40,19 +55,21 @@ let stopped: Answer | undefined
 const leave = (code: number) => Effect.sync(() => void process.stderr.write("", () => process.exit(code)))
 
 const program = Effect.uninterruptibleMask((restore) =>
-  restore(Either.match(parse(args), { onLeft: (error) => misused(error, json), onRight: answer })).pipe(
+  restore(Either.match(asked, { onLeft: (error) => misused(error, reporter, json), onRight: answer })).pipe(
     Effect.catchAllCause(() => Effect.sync(() => stopped ?? { text: "", exitCode: 70 })),
     // What was done before a signal came is done; what failed on its way out did so because of it.
     Effect.map((end) => (end.exitCode === 0 ? end : (stopped ?? end))),
     // Nothing stops this, or it would be told twice.
-    Effect.flatMap(({ exitCode, text }) => Effect.zipRight(writeOut(text), leave(exitCode)))
+    Effect.flatMap(({ exitCode, text }) => Effect.as(writeOut(text), exitCode)),
+    Effect.catchAll((error) => Effect.as(reporter.fail(Failure.describe(error), []), unwritable)),
+    Effect.flatMap(leave)
   )
 )
 
 const fiber = Effect.runFork(program)
 
 const stop = (why: Answer) => {
-  stopped = why
+  stopped ??= why
   Effect.runFork(Fiber.interrupt(fiber))
 }
 
@@ -66,15 +83,7 @@ onSignal("SIGINT", 130)
 onSignal("SIGTERM", 143)
 onSignal("SIGHUP", 129)
 
-// A reader who has seen enough closes the pipe: nothing is wrong, and nobody is left to tell.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    process.exitCode = error.code === "EPIPE" ? 0 : 1
-    Effect.runFork(
-      Effect.zipRight(
-        Fiber.interrupt(fiber),
-        Effect.sync(() => process.exit())
-      )
-    )
-  })
-}
+// Nobody is left to tell. A reader who has seen enough and closes the pipe is no failure.
+process.stderr.on("error", (error: NodeJS.ErrnoException) =>
+  stop({ text: "", exitCode: error.code === "EPIPE" ? 0 : unwritable })
+)

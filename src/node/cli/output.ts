@@ -10,7 +10,10 @@ const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(sche
 /** Why something was not done. */
 export const Failure = Schema.Struct({
   image: optional(Schema.String),
-  /** `UnknownImage`, `DownloadFailed`, ... as in `ImageError`; `ValueError`, `ConfigError`, `UsageError`, `No`, `Interrupted` or `Bug`. */
+  /**
+   * `UnknownImage`, `DownloadFailed`, ... as in `ImageError`; `ValueError`, `ConfigError`, `UsageError`, `No`, `Unwritable`,
+   * `Interrupted` or `Bug`.
+   */
   reason: Schema.String,
   /** What happened, in one line. */
   message: Schema.String,

@@ -4,19 +4,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Failure from "./failure.js"
 import * as Output from "./output.js"
-import type { Flags, Invocation, UsageError } from "./parse.js"
-import * as Reporter from "./reporter.js"
+import type { Invocation, UsageError } from "./parse.js"
+import type { Reporter } from "./reporter.js"
 import { run } from "./run.js"
-
-const standard: Flags = {
-  registry: [],
-  verify: "always",
-  json: false,
-  progress: "lines",
-  quiet: false,
-  logLevel: "warning",
-  verbose: false
-}
 
 /** What goes to standard output in the end, and the exit code. */
 export interface Answer {
@@ -24,9 +14,9 @@ export interface Answer {
   readonly exitCode: number
 }
 
-export const misused = (error: UsageError, json: boolean): Effect.Effect<Answer> => {
+export const misused = (error: UsageError, reporter: Reporter, json: boolean): Effect.Effect<Answer> => {
   const failure = Failure.describe(error)
-  return Effect.as(Reporter.make(standard).fail(failure, []), failed(json, failure))
+  return Effect.as(reporter.fail(failure, []), failed(json, failure))
 }
 
 /** A failure that people have been told of, for programs. */
@@ -36,12 +26,10 @@ export const failed = (json: boolean, failure: Failure.Failure): Answer => ({
 })
 
 /** Run a command and say what it has to say; or why it has nothing to say, to people and, with `--json`, to programs. */
-export const perform = ({
-  arguments: args,
-  command,
-  flags
-}: Extract<Invocation, { readonly _tag: "Run" }>): Effect.Effect<Answer> => {
-  const reporter = Reporter.make(flags)
+export const perform = (
+  { arguments: args, command, flags }: Extract<Invocation, { readonly _tag: "Run" }>,
+  reporter: Reporter
+): Effect.Effect<Answer> => {
   const fail = (error: Failure.Expected) => reporter.fail(Failure.describe(error), Failure.details(error))
   return run({ command, arguments: args, flags, reporter }).pipe(
     Effect.provide(reporter.logging),

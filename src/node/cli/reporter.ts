@@ -18,7 +18,7 @@ import type { Flags } from "./parse.js"
 import * as Progress from "./progress.js"
 import * as Streams from "./streams.js"
 import * as Terminal from "./terminal.js"
-import { paint, plain } from "./text.js"
+import { errorLines, paint, plain } from "./text.js"
 
 type Mode = "bars" | "lines" | "json" | "none"
 
@@ -130,8 +130,7 @@ export const make = (flags: Flags): Reporter => {
     fail: (failure, details) =>
       Effect.sync(() => {
         if (mode === "json") return screen.print(Output.line({ _tag: "Error", error: failure }))
-        screen.print(`${red("error")}: ${plain(failure.message)}`)
-        screen.print(`       ${plain(failure.hint)}`)
+        for (const line of errorLines(Streams.colour.stderr, failure)) screen.print(line)
         if (flags.verbose) for (const line of details) screen.print(line)
       })
   }

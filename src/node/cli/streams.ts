@@ -1,4 +1,5 @@
 // Standard output for results, standard error for everything else, and what can be done with them.
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 
 /** Set to something that means yes. */
@@ -23,11 +24,24 @@ export const unicode =
 /** The width of standard output, where it has one. */
 export const stdoutColumns = (): number | undefined => (stdout.isTTY ? stdout.columns : undefined)
 
+/** Standard output cannot be written: its disk is full, say. */
+export class Unwritable extends Data.TaggedError("Unwritable")<{ readonly message: string; readonly hint: string }> {}
+
 /** Write to standard output and wait until it is out of our hands. */
-export const writeOut = (text: string): Effect.Effect<void> =>
+export const writeOut = (text: string): Effect.Effect<void, Unwritable> =>
   text === ""
     ? Effect.void
-    : Effect.async<void>((resume) => {
-        // A reader who has left, as in `| head`, is told by an "error" event: see main.
-        stdout.write(text, () => resume(Effect.void))
+    : Effect.async((resume) => {
+        // The same is said to the callback.
+        stdout.once("error", () => {})
+        stdout.write(text, (error: NodeJS.ErrnoException | null | undefined) => {
+          // A reader who has seen enough, as in `| head`, closes the pipe: nothing is wrong, and nobody is left to tell.
+          if (error === undefined || error === null || error.code === "EPIPE") return resume(Effect.void)
+          resume(
+            new Unwritable({
+              message: `Cannot write to standard output: ${error.message}.`,
+              hint: "Free some space where it goes, or send it elsewhere."
+            })
+          )
+        })
       })

@@ -51,3 +51,9 @@ export const table = (rows: ReadonlyArray<ReadonlyArray<string>>): ReadonlyArray
 /** Coloured, if colours are wanted: whether they are is not for Node.js to decide, which looks at standard output. */
 export const paint = (wanted: boolean, format: "cyan" | "dim" | "red" | "yellow", text: string): string =>
   wanted && text !== "" ? styleText(format, text, { validateStream: false }) : text
+
+/** An error as people see it: what happened, and what to do about it. */
+export const errorLines = (
+  coloured: boolean,
+  { hint, message }: { readonly message: string; readonly hint: string }
+): ReadonlyArray<string> => [`${paint(coloured, "red", "error")}: ${plain(message)}`, `       ${plain(hint)}`]
