@@ -4,6 +4,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
 import * as Output from "../../src/node/cli/output.js"
 import { bin, type Outcome, sandbox, serveImages } from "../support/cli.js"
@@ -233,6 +234,23 @@ describe("the other commands", () => {
       assert.deepStrictEqual(decode(Output.Remove, yield* run("remove", "one", "--json")), { removed: "one" })
       assert.strictEqual(existsSync(join(box.cacheDir, "one")), false)
       assert.strictEqual((yield* run("remove", "one")).code, 0)
+    })
+  )
+
+  it.scopedLive("remove says whom it waits for", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const box = yield* sandbox
+      const faults = [Fault.Trickle({ bytes: 20_000, ms: 100 })]
+      const registry = serveImages(server, box, { one: { size: 400_000, faults } })
+      const fetching = yield* Effect.fork(box.run(["ensure", "one", "--registry", registry]))
+      yield* server.until(() => server.bytesSent("/one/rootfs") > 0)
+      const { code, stderr } = yield* box.run(["remove", "one", "--registry", registry])
+      assert.match(stderr, /^one: waiting for process \d+ on \S+, who is fetching it\n$/)
+      assert.strictEqual(code, 0)
+      assert.strictEqual((yield* Fiber.join(fetching)).code, 0)
+      assert.strictEqual(existsSync(join(box.cacheDir, "one")), false)
+      assert.strictEqual((yield* box.run(["remove", "one", "--registry", registry])).stderr, "")
     })
   )
 

@@ -59,17 +59,17 @@ export const options: ReadonlyArray<OptionSpec> = [
   { name: "json", description: "Print the result as one line of JSON." },
   {
     name: "progress",
-    matters: ["ensure"],
+    matters: ["ensure", "remove"],
     value: "HOW",
     choices: progressModes,
     description:
       "How progress is shown on standard error: bars, lines, json (one event a line) or none. " +
       "Default: auto, which is bars on a terminal and lines elsewhere or where CI is set."
   },
-  { name: "quiet", matters: ["ensure"], short: "q", description: "Nothing but errors on standard error." },
+  { name: "quiet", matters: ["ensure", "remove"], short: "q", description: "Nothing but errors on standard error." },
   {
     name: "log-level",
-    matters: ["ensure", "verify"],
+    matters: ["ensure", "verify", "remove"],
     value: "LEVEL",
     choices: logLevels,
     description: "The least severe messages to show on standard error. Default: warning."
@@ -156,7 +156,7 @@ export const remove: CommandSpec = {
   words: ["remove"],
   arguments: [imageName()],
   summary: "Remove an image's files from the cache.",
-  details: ["Waits for whoever is fetching it. An image that is not cached is removed already."]
+  details: ["Waits for whoever is fetching it, and says so. An image that is not cached is removed already."]
 }
 
 export const registryCheck: CommandSpec = {

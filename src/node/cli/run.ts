@@ -46,7 +46,7 @@ export const run = (given: Run): Effect.Effect<Result, ImageError | ValueError |
         case Spec.verify:
           return work(({ verify }) => verify(names))
         case Spec.remove:
-          return work(({ remove }) => remove(first))
+          return work(({ remove }) => remove(first, reporter))
         case Spec.status:
           return Look.status(cacheDir, first)
         case Spec.path:

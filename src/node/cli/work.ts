@@ -119,5 +119,11 @@ export const verify = (names: ReadonlyArray<string>): Command =>
     })
   })
 
-export const remove = (name: string): Command =>
-  Effect.map(ImageManager.removeImage(name), () => Result.make(Output.Remove, { removed: name }, []))
+export const remove = (name: string, reporter: Reporter): Command =>
+  Effect.gen(function* () {
+    const { events } = yield* ImageManager.ImageManager
+    // Whom it waits for.
+    yield* reporter.show(events)
+    yield* ImageManager.removeImage(name)
+    return Result.make(Output.Remove, { removed: name }, [])
+  }).pipe(Effect.scoped)
