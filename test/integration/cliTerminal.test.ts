@@ -16,6 +16,23 @@ const start = (box: Sandbox, args: string, columns: number, env: Readonly<Record
 const has = (pattern: RegExp) => (lines: ReadonlyArray<string>) => lines.some((line) => pattern.test(line))
 const count = (lines: ReadonlyArray<string>, pattern: RegExp) => lines.filter((line) => pattern.test(line)).length
 
+describe.skipIf(!Tmux.isThere)(`list on a terminal${Tmux.isThere ? "" : " (tmux is not there)"}`, () => {
+  it.scopedLive("40 columns: a line per image, with its size", () =>
+    Effect.gen(function* () {
+      const box = yield* sandbox
+      box.write(".smolvm/images/hello/vmlinux.bin", "kernel")
+      box.write(".smolvm/images/hello/rootfs.ext4", "x".repeat(1_500_000))
+      const pane = yield* start(box, "list", 40)
+      assert.deepStrictEqual(yield* pane.until(has(/^exit=/)), [
+        "NAME               CACHED  SIZE",
+        "hello              cached  1.5 MB",
+        "quickstart-x86_64  -       -",
+        "exit=0"
+      ])
+    })
+  )
+})
+
 describe.skipIf(!Tmux.isThere)(`bars on a terminal${Tmux.isThere ? "" : " (tmux is not there)"}`, () => {
   it.scopedLive("80 columns: one line per asset, with everything there is to know", () =>
     Effect.gen(function* () {

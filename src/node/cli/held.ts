@@ -75,17 +75,33 @@ export const list = (cacheDir: string, entries: ReadonlyArray<Entry>): Effect.Ef
     { concurrency: 16 }
   )
 
-/** The listing for people; on a terminal a line is no longer than the window. */
-export const lines = (images: ReadonlyArray<Listed>): ReadonlyArray<string> => {
-  const rows = images.map(({ architecture, cached, description, name, size }) => [
-    name,
-    plain(architecture ?? "-"),
-    cached ? "cached" : "-",
-    size === undefined ? "-" : bytes(size),
-    plain(description ?? "")
-  ])
-  const columns = stdoutColumns() ?? Number.POSITIVE_INFINITY
-  return table([["NAME", "ARCH", "CACHED", "SIZE", "DESCRIPTION"], ...rows]).map((line) =>
-    line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 3))}...`
-  )
+const titles = ["NAME", "ARCH", "CACHED", "SIZE", "DESCRIPTION"] as const
+
+/**
+ * The listing for people. Where a window is too narrow for it, descriptions are cut, then they go, then the architecture
+ * does; what is left is cut.
+ */
+export const lines = (
+  images: ReadonlyArray<Listed>,
+  columns: number = stdoutColumns() ?? Number.POSITIVE_INFINITY
+): ReadonlyArray<string> => {
+  const rows = images.map(({ architecture, cached, description, name, size }) => ({
+    NAME: name,
+    ARCH: plain(architecture ?? "-"),
+    CACHED: cached ? "cached" : "-",
+    SIZE: size === undefined ? "-" : bytes(size),
+    DESCRIPTION: plain(description ?? "")
+  }))
+  const tableOf = (...shown: ReadonlyArray<(typeof titles)[number]>) =>
+    table([shown, ...rows.map((row) => shown.map((title) => row[title]))])
+  const widthOf = (text: ReadonlyArray<string>) => Math.max(...text.map(({ length }) => length))
+
+  const brief = tableOf("NAME", "ARCH", "CACHED", "SIZE")
+  const fitting =
+    widthOf(brief) + 2 + "DESCRIPTION".length <= columns
+      ? tableOf(...titles)
+      : widthOf(brief) <= columns
+        ? brief
+        : tableOf("NAME", "CACHED", "SIZE")
+  return fitting.map((line) => (line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 3))}...`))
 }
