@@ -40,19 +40,23 @@ const flag = (name: string): Config.Config<Option.Option<boolean>> =>
     })
   )
 
-/** The variables `SMOLVM_IMAGE_DIR`, `SMOLVM_REGISTRY` (files, joined as in `PATH`) and `SMOLVM_OFFLINE`. */
-export const config: Config.Config<Environment> = Config.map(
-  Config.all({
-    cacheDir: text("SMOLVM_IMAGE_DIR"),
-    registry: text("SMOLVM_REGISTRY"),
-    offline: flag("SMOLVM_OFFLINE")
-  }),
-  ({ cacheDir, offline, registry }) => ({
-    ...Option.match(cacheDir, { onNone: () => ({}), onSome: (value) => ({ cacheDir: value }) }),
-    ...Option.match(registry, {
-      onNone: () => ({}),
-      onSome: (value) => ({ registryFiles: value.split(delimiter).filter((file) => file.trim() !== "") })
+/** The environment, in which what is given already is not looked up: it may say there what it likes. */
+export const configBeside = (given: Pick<Environment, "offline">): Config.Config<Environment> =>
+  Config.map(
+    Config.all({
+      cacheDir: text("SMOLVM_IMAGE_DIR"),
+      registry: text("SMOLVM_REGISTRY"),
+      offline: given.offline === undefined ? flag("SMOLVM_OFFLINE") : Config.succeed(Option.some(given.offline))
     }),
-    ...Option.match(offline, { onNone: () => ({}), onSome: (value) => ({ offline: value }) })
-  })
-)
+    ({ cacheDir, offline, registry }) => ({
+      ...Option.match(cacheDir, { onNone: () => ({}), onSome: (value) => ({ cacheDir: value }) }),
+      ...Option.match(registry, {
+        onNone: () => ({}),
+        onSome: (value) => ({ registryFiles: value.split(delimiter).filter((file) => file.trim() !== "") })
+      }),
+      ...Option.match(offline, { onNone: () => ({}), onSome: (value) => ({ offline: value }) })
+    })
+  )
+
+/** The variables `SMOLVM_IMAGE_DIR`, `SMOLVM_REGISTRY` (files, joined as in `PATH`) and `SMOLVM_OFFLINE`. */
+export const config: Config.Config<Environment> = configBeside({})

@@ -336,6 +336,8 @@ describe("settings from the environment", () => {
       const wrong = yield* box.run(["ensure", "hello"], { env: { SMOLVM_OFFLINE: "perhaps" } })
       expectError(wrong, /SMOLVM_OFFLINE .*"perhaps"/, /unset/)
       assert.strictEqual(wrong.code, 2)
+      const decided = yield* box.run(["ensure", "hello", "--offline"], { env: { SMOLVM_OFFLINE: "perhaps" } })
+      assert.strictEqual(decided.code, 7)
     })
   )
 })

@@ -14,10 +14,10 @@ export interface Settings {
 
 export const fromFlags = (flags: Flags): Effect.Effect<Settings, ConfigError> =>
   Effect.map(
-    Environment.config,
+    Environment.configBeside(flags),
     ({ cacheDir = Environment.defaultCacheDir(), offline = false, registryFiles = [] }) => ({
       cacheDir: resolve(flags.cacheDir ?? cacheDir),
       registryFiles: flags.registry.length > 0 ? flags.registry : registryFiles,
-      offline: flags.offline ?? offline
+      offline
     })
   )
