@@ -3,6 +3,7 @@ import { execFileSync, spawn, spawnSync } from "node:child_process"
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Schema from "effect/Schema"
@@ -361,6 +362,7 @@ describe("exit codes", () => {
       const proxy = yield* box.run(["ensure", "one", "--registry", registry], { env: { http_proxy: "gopher://x" } })
       expectError(proxy, /Invalid HTTP_PROXY/, /./)
       assert.strictEqual(proxy.code, 2)
+      assert.match((yield* box.run(["--help"])).stdout, /^HTTPS_PROXY, HTTP_PROXY, NO_PROXY$/m)
     })
   )
 
@@ -563,6 +565,9 @@ describe("the program", () => {
       assert.strictEqual(complete("registry", "c"), "check")
       assert.strictEqual(complete("list", "--progress", "l"), "lines")
       assert.notInclude(complete("ensure", "--"), "wizard")
+      const offered = complete("ensure", "--").split(" ")
+      assert.deepStrictEqual(offered, Arr.dedupe(offered))
+      assert.includeMembers(offered, ["--completions", "--log-level"])
       for (const shell of ["fish", "zsh"]) {
         const text = (yield* box.run(["--completions", shell])).stdout
         assert.include(text, "registry")

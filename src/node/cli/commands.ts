@@ -168,6 +168,16 @@ export const registryCheck: CommandSpec = {
 
 export const commands: ReadonlyArray<CommandSpec> = [list, ensure, status, verify, path, remove, registryCheck]
 
+/** Variables beside those of the options. */
+export const environment: ReadonlyArray<readonly [names: string, meaning: string]> = [
+  [
+    "HTTPS_PROXY, HTTP_PROXY, NO_PROXY",
+    "The proxies for https and http URLs (http, https or socks5), and the hosts that are asked directly."
+  ],
+  ["NODE_EXTRA_CA_CERTS", "A file of certificates (PEM) of authorities to trust beside the usual ones."],
+  ["NO_COLOR, CI", "No colours; lines in place of bars."]
+]
+
 /** The exit code when standard output cannot be written. */
 export const unwritable = 6
 

@@ -119,7 +119,7 @@ export const completions = (shell: (typeof Spec.shells)[number]): Effect.Effect<
 
 /**
  * As @effect/cli 0.77 writes it, the script loses track of a program whose name has a hyphen and of commands of two words,
- * takes several choices for one, and completes nothing after a switch.
+ * takes several choices for one, completes nothing after a switch, and names its own options beside ours of the same name.
  */
 const repairBash = (script: string): string => {
   const word = programName.replaceAll("-", "__")
@@ -130,6 +130,7 @@ const repairBash = (script: string): string => {
       /^( *)([\w,]+),(\w+)\)$/gm,
       (_, indent: string, parents: string, last: string) => `${indent}${parents.replaceAll(",", "__")},${last})`
     )
+    .replaceAll(/opts="[^"]*"/g, (opts) => `opts="${Arr.dedupe(opts.slice('opts="'.length, -1).split(" ")).join(" ")}"`)
     .replaceAll(/-W "[\w,]+"/g, (words) => words.replaceAll(",", " "))
     .replaceAll(/^ *-[-\w|]+\)\n *COMPREPLY=\( "\$\{cur\}" \)\n *return 0\n *;;\n/gm, "")
 }
@@ -170,6 +171,7 @@ const programHelp = () =>
     ]),
     section("COMMANDS", terms(Spec.commands.map((spec) => [callOf(spec), spec.summary]))),
     section("OPTIONS", terms(Spec.options.map((option) => [optionTerm(option), option.description]))),
+    section("ENVIRONMENT", terms(Spec.environment)),
     section("EXIT CODES", list(Spec.exitCodes.map(([code, meaning]) => `${code}: ${meaning}`)))
   ])
 

@@ -111,6 +111,12 @@ const commandOf = ([...positionals]: ReadonlyArray<string>): Either.Either<Spec.
   return usage(`Unknown command ${quote(first)}. There are ${all.join(", ")}.`)
 }
 
+/** What help is asked for: of a command, or of the first one that begins like this. */
+const topicOf = (words: ReadonlyArray<string>): Either.Either<Spec.CommandSpec, UsageError> => {
+  const begun = Spec.commands.find((command) => startsWith(command.words, words))
+  return begun === undefined ? commandOf(words) : Either.right(begun)
+}
+
 /** The arguments of a command are as many as it takes, and of the kind it takes. */
 const checkArguments = (
   command: Spec.CommandSpec,
@@ -144,19 +150,20 @@ export const wantsJson = (args: ReadonlyArray<string>): boolean => {
 export const parse = (args: ReadonlyArray<string>): Either.Either<Invocation, UsageError> =>
   Either.gen(function* () {
     const { positionals, values } = yield* split(args)
-    const command = commandOf(positionals)
     const last = (name: string) => values.get(name)?.at(-1)
     const choice = <A extends string>(name: string, choices: ReadonlyArray<A>, standard: A): A =>
       choices.find((one) => one === last(name)) ?? standard
 
-    if (values.has("help")) {
-      return { _tag: "Help", command: positionals.length === 0 ? undefined : yield* command } as const
+    const [first, ...rest] = positionals
+    if (first === "help" || values.has("help")) {
+      const topic = first === "help" ? rest : positionals
+      return { _tag: "Help", command: topic.length === 0 ? undefined : yield* topicOf(topic) } as const
     }
     if (values.has("version")) return { _tag: "Version" } as const
     if (values.has("completions")) {
       return { _tag: "Completions", shell: choice("completions", Spec.shells, "bash") } as const
     }
-    const found = yield* command
+    const found = yield* commandOf(positionals)
     const cacheDir = last("cache-dir")
     const offline = Array.from(values.keys()).findLast((name) => name === "offline" || name === "no-offline")
     return {
