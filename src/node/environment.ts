@@ -1,12 +1,15 @@
-import { homedir } from "node:os"
+import { homedir, userInfo } from "node:os"
 import { delimiter, join } from "node:path"
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 
-/** `~/.smolvm/images`, the cache directory that the reference implementation uses too. */
-export const defaultCacheDir = (): string => join(homedir(), ".smolvm", "images")
+/** `~/.smolvm/images`, the cache directory that the reference implementation uses too. A blank `HOME` counts as unset. */
+export const defaultCacheDir = (): string => {
+  const home = homedir()
+  return join(home.trim() === "" ? userInfo().homedir : home, ".smolvm", "images")
+}
 
 /** What the environment says; a variable that is not set, or blank, says nothing. */
 export interface Environment {

@@ -1,6 +1,7 @@
 // The command line as a program sees it: arguments and environment in; standard output, standard error and exit code out.
 import { execFileSync, spawn, spawnSync } from "node:child_process"
 import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
+import { userInfo } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import * as Arr from "effect/Array"
@@ -328,6 +329,8 @@ describe("settings from the environment", () => {
       assert.strictEqual(yield* cacheOf([], { SMOLVM_IMAGE_DIR: "  " }), box.cacheDir)
       assert.strictEqual(yield* cacheOf([], { SMOLVM_IMAGE_DIR: "/var/images" }), "/var/images")
       assert.strictEqual(yield* cacheOf(["--cache-dir", "/x"], { SMOLVM_IMAGE_DIR: "/var/images" }), "/x")
+      const own = join(userInfo().homedir, ".smolvm", "images")
+      for (const HOME of ["", " "]) assert.strictEqual(yield* cacheOf([], { HOME }), own)
       assert.strictEqual(yield* cacheOf(["--cache-dir", "here"], {}), join(box.home, "here"))
 
       const offline = { env: { SMOLVM_OFFLINE: "1" } }
