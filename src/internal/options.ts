@@ -9,7 +9,7 @@ import type { Options } from "../ImageManager.js"
 import type { Problem } from "./parseProblems.js"
 import { defaultRetry } from "./transfer.js"
 
-/** Options that were checked, with the defaults in place of what was left out. */
+/** Options that were checked, each of them known, with the defaults in place of what was left out. */
 export const resolve = (options: Options) =>
   Effect.gen(function* () {
     const problems = problemsOf(options)
@@ -36,6 +36,25 @@ export const resolve = (options: Options) =>
     } as const
   })
 
+/** Every option. `NodeImageManager` hands all of its options over: those of its client are of no use here, and no mistake. */
+const known: Readonly<Record<keyof Options | "connectTimeout" | "extraCaCertificates", true>> = {
+  cacheDir: true,
+  lowerCacheDirs: true,
+  lockPatience: true,
+  offline: true,
+  verification: true,
+  retry: true,
+  connections: true,
+  maxRestarts: true,
+  maxRetryAfter: true,
+  responseTimeout: true,
+  stallWindow: true,
+  stallBytes: true,
+  maxSize: true,
+  connectTimeout: true,
+  extraCaCertificates: true
+}
+
 /** Callers without a type checker may pass anything, so everything is looked at. */
 const problemsOf = (options: unknown): ReadonlyArray<Problem> => {
   if (!Predicate.isRecord(options)) return [{ path: "options", message: "must be an object" }]
@@ -43,15 +62,17 @@ const problemsOf = (options: unknown): ReadonlyArray<Problem> => {
   const given = (field: string, is: (value: unknown) => boolean, message: string) =>
     options[field] === undefined || is(options[field]) ? [] : [problem(field, message)]
   return [
+    ...Object.keys(options).flatMap((field) =>
+      given(field, () => Object.hasOwn(known, field), `is not an option (known: ${Object.keys(known).join(", ")})`)
+    ),
     ...(isDirectory(options["cacheDir"]) ? [] : [problem("cacheDir", "must name a directory")]),
     ...given(
       "lowerCacheDirs",
       (dirs) => Array.isArray(dirs) && dirs.every(isDirectory),
       "must be a list of directories"
     ),
-    ...["lockPatience", "maxRetryAfter", "responseTimeout", "stallWindow"].flatMap((field) =>
-      given(field, (value) => Option.isSome(Duration.decodeUnknown(value)), "must be a duration")
-    ),
+    ...["lockPatience", "maxRetryAfter"].flatMap((field) => given(field, isDuration, "must be a duration")),
+    ...["responseTimeout", "stallWindow"].flatMap((field) => given(field, isTimeout, notATimeout)),
     ...given(
       "connections",
       (value) => Number.isInteger(value) && Number(value) >= 1,
@@ -67,3 +88,19 @@ const problemsOf = (options: unknown): ReadonlyArray<Problem> => {
 }
 
 const isDirectory = (value: unknown) => Predicate.isString(value) && value.trim() !== "" && !value.includes("\0")
+
+/** `Duration` takes what is below zero, or no number at all, for zero. */
+const isBelowZero = (value: unknown): boolean =>
+  Array.isArray(value)
+    ? value.some(isBelowZero)
+    : Predicate.isString(value)
+      ? value.startsWith("-")
+      : (Predicate.isNumber(value) || Predicate.isBigInt(value)) && !(value >= 0)
+
+const isDuration = (value: unknown): boolean => Option.isSome(Duration.decodeUnknown(value)) && !isBelowZero(value)
+
+/** A duration in which something can happen. */
+export const isTimeout = (value: unknown): boolean =>
+  isDuration(value) && Option.exists(Duration.decodeUnknown(value), Duration.greaterThan(Duration.zero))
+
+export const notATimeout = "must be a duration of more than zero"

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { ValueError } from "../ImageError.js"
+import { isTimeout, notATimeout } from "../internal/options.js"
 import { outcome } from "../internal/outcome.js"
 import * as Proxies from "./proxies.js"
 import type { Settings } from "./undiciClient.js"
@@ -78,9 +79,9 @@ const layerBun = ({ extraCaCertificates }: Options): Layer.Layer<HttpClient.Http
 const wrong = (field: string, message: string, path = "") => new ValueError({ field, problems: [{ path, message }] })
 
 const settingsOf = Effect.fnUntraced(function* ({ connectTimeout, extraCaCertificates }: Options) {
-  const timeout = yield* Effect.mapError(Duration.decodeUnknown(connectTimeout ?? "10 seconds"), () =>
-    wrong("connectTimeout", "must be a duration")
-  )
+  if (connectTimeout !== undefined && !isTimeout(connectTimeout)) {
+    return yield* wrong("connectTimeout", notATimeout)
+  }
   yield* Effect.forEach(extraCaCertificates ?? [], (pem, index) =>
     Effect.try({
       try: () => new X509Certificate(pem),
@@ -88,7 +89,7 @@ const settingsOf = Effect.fnUntraced(function* ({ connectTimeout, extraCaCertifi
     })
   )
   const settings: Settings = {
-    connectTimeout: timeout,
+    connectTimeout: Duration.decode(connectTimeout ?? "10 seconds"),
     extraCaCertificates,
     proxies: yield* Proxies.fromEnvironment
   }

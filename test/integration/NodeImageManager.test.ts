@@ -99,6 +99,19 @@ describe("NodeImageManager.layer", () => {
     assert.strictEqual(NodeImageManager.defaultCacheDir(), `${os.homedir()}/.smolvm/images`)
   })
 
+  it.effect("options at their bounds, and those that are undefined, are good", () =>
+    Effect.gen(function* () {
+      for (const given of [
+        { lockPatience: 0, maxRetryAfter: "0 seconds", maxRestarts: 0, stallBytes: 0, maxSize: 0 },
+        { responseTimeout: 1, connectTimeout: "1 milli", stallWindow: Number.POSITIVE_INFINITY },
+        { lockPatience: undefined, connectTimeout: undefined, extraCaCertificates: [], other: undefined }
+      ] as const) {
+        const layer = NodeImageManager.layer({ cacheDir: "/c", ...given })
+        assert.lengthOf(yield* Effect.provide(ImageManager.listAvailable, layer), 2)
+      }
+    })
+  )
+
   it.effect("bad options are a ValueError, never a defect", () =>
     Effect.gen(function* () {
       const options: ReadonlyArray<readonly [unknown, string]> = [
@@ -114,6 +127,17 @@ describe("NodeImageManager.layer", () => {
         [{ cacheDir: "/c", maxSize: Number.NaN }, "maxSize"],
         [{ cacheDir: "/c", maxRestarts: -1 }, "maxRestarts"],
         [{ cacheDir: "/c", stallWindow: "soon" }, "stallWindow"],
+        [{ cacheDir: "/c", stallWindow: 0 }, "stallWindow"],
+        [{ cacheDir: "/c", stallWindow: Number.NaN }, "stallWindow"],
+        [{ cacheDir: "/c", responseTimeout: 0 }, "responseTimeout"],
+        [{ cacheDir: "/c", responseTimeout: "0 seconds" }, "responseTimeout"],
+        [{ cacheDir: "/c", lockPatience: -1 }, "lockPatience"],
+        [{ cacheDir: "/c", lockPatience: "-1 minute" }, "lockPatience"],
+        [{ cacheDir: "/c", maxRetryAfter: [-1, 0] }, "maxRetryAfter"],
+        [{ cacheDir: "/c", connectTimeout: 0 }, "connectTimeout"],
+        [{ cacheDir: "/c", connectTimeout: -5n }, "connectTimeout"],
+        [{ cacheDir: "/c", offLine: true }, "offLine"],
+        [{ cachedir: "/c" }, "cachedir"],
         [{ cacheDir: "/c", retry: 5 }, "retry"],
         [{ cacheDir: "/c", offline: "yes" }, "offline"],
         [{ cacheDir: "/c", lowerCacheDirs: "/d" }, "lowerCacheDirs"],
