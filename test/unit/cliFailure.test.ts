@@ -15,4 +15,10 @@ describe("hints", () => {
       assert.notMatch(hint, /where it stopped/)
     }
   })
+
+  it("another digest may be one that was trusted first: the registry may have none to compare", () => {
+    const { exitCode, hint } = Failure.describe(new ImageError({ reason: "ChecksumMismatch", image: "hello" }))
+    assert.strictEqual(exitCode, 5)
+    assert.match(hint, /publisher.*registry or remove the image/)
+  })
 })

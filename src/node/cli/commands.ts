@@ -189,7 +189,7 @@ export const exitCodes: ReadonlyArray<readonly [code: number, meaning: string]> 
   [4, "the download failed, or something else came than the image"],
   [5, "a SHA-256 is not the expected one"],
   [unwritable, "the cache or the output cannot be read or written, or the disk is full"],
-  [7, "not cached, and offline mode forbids fetching it"],
+  [7, "not cached or damaged, and offline mode forbids fetching it"],
   [70, "a bug in smolvm-images"],
   [130, "interrupted (143: terminated)"]
 ]

@@ -80,7 +80,7 @@ const hintOf = (error: ImageError): string => {
         ? "Open the URL in a browser: a login page, an error page or another file may be answering there."
         : "Open the URL in a browser: if no page comes but the file itself, put the size of that file into the registry."
     case "ChecksumMismatch":
-      return "Do not use that file. Compare the sha256 in the registry with the one its publisher tells."
+      return "Do not use that file. Ask its publisher for the SHA-256, before you change the registry or remove the image."
     case "StorageFailed":
       if (isOfRegistry(error)) return "Check the path; registry files are named by --registry FILE or SMOLVM_REGISTRY."
       return "Check that the path can be read and written, or choose another directory with --cache-dir DIR."
