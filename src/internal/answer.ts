@@ -152,7 +152,7 @@ export const limitOf = ({ maxSize, size }: Bounds, total: number | undefined): L
     ? { bytes: size, name: "its pinned size" }
     : total !== undefined && total <= maxSize
       ? { bytes: total, name: "the announced length" }
-      : { bytes: maxSize, name: "the largest size allowed" }
+      : { bytes: maxSize, name: "the largest size allowed (maxSize)" }
 
 export const tooLong = ({ bytes, name }: Limit, actual: number): AttemptFailure =>
   new AttemptFailure({

@@ -151,7 +151,7 @@ const honourRetryAfter = Effect.fnUntraced(function* (
   source: Source,
   said: AttemptFailure
 ) {
-  const wait = Duration.millis(said.retryAfter ?? 0)
+  const wait = Duration.millis(Math.ceil(said.retryAfter ?? 0))
   const tooLong = said.transient && Duration.greaterThan(wait, maxRetryAfter)
   const failure = tooLong
     ? revise(said, {

@@ -405,7 +405,7 @@ const table: { readonly [Tag in FaultServer.Fault["_tag"]]: ReadonlyArray<Row> }
       fails: {
         reason: "UnexpectedContent",
         expected: "3000000",
-        detail: /^it is longer than the largest size allowed, 3000000 bytes/
+        detail: /^it is longer than the largest size allowed \(maxSize\), 3000000 bytes/
       }
     },
     {

@@ -196,8 +196,6 @@ const isExpected = (error: unknown): error is Expected =>
   error instanceof No ||
   ConfigError.isConfigError(error)
 
-/** The expected error in a cause: a failure, or a `ValueError` that a lazily built layer could only die of. */
+/** The expected error in a cause, if it is one. */
 export const expected = (cause: Cause.Cause<unknown>): Option.Option<Expected> =>
-  Option.orElse(Option.filter(Cause.failureOption(cause), isExpected), () =>
-    Option.filter(Cause.dieOption(cause), isExpected)
-  )
+  Option.filter(Cause.failureOption(cause), isExpected)

@@ -2,15 +2,12 @@
 import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Order from "effect/Order"
-import * as ParseResult from "effect/ParseResult"
-import { ImageError, ValueError } from "../../ImageError.js"
-import { ImageName } from "../../ImageName.js"
+import type { ImageError, ValueError } from "../../ImageError.js"
 import type { ImageSource, Role } from "../../ImageSource.js"
-import { parseProblems } from "../../internal/parseProblems.js"
+import * as Lookup from "../../internal/lookup.js"
 import * as Registry from "../../Registry.js"
 import * as Spec from "./commands.js"
 import * as Failure from "./failure.js"
@@ -40,24 +37,10 @@ export const list = (cacheDir: string): Command<never> =>
     return Result.make(Output.List, { images }, Held.lines(images))
   })
 
-const decodeName = ParseResult.decodeUnknownEither(ImageName)
-
 /** The image of that name; what cannot be a name is refused. */
 const lookup = (name: string): Effect.Effect<ImageSource, ImageError | ValueError, Registry.Registry> =>
   Effect.gen(function* () {
-    const registry = yield* Registry.Registry
-    const source = yield* registry.get(name)
-    if (Option.isSome(source)) return source.value
-    const valid = decodeName(name)
-    if (Either.isLeft(valid)) {
-      const [problem = { path: "", message: "is not an image name" }] = parseProblems(valid.left)
-      return yield* new ValueError({ field: "name", problems: [problem] })
-    }
-    return yield* new ImageError({
-      reason: "UnknownImage",
-      image: name,
-      available: Arr.sort(yield* registry.list, Order.string)
-    })
+    return yield* Lookup.lookup(yield* Registry.Registry, yield* Lookup.validName(name))
   })
 
 export const status = (cacheDir: string, name: string): Command<ImageError | ValueError> =>

@@ -1,8 +1,6 @@
 // The commands that work on the cache. Loaded when one is called.
-import * as HttpClient from "@effect/platform/HttpClient"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as Arr from "effect/Array"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -14,6 +12,7 @@ import type { Registry } from "../../Registry.js"
 import * as Files from "../files.js"
 import * as NodeHasher from "../NodeHasher.js"
 import * as NodeHost from "../NodeHost.js"
+import * as NodeHttpClient from "../NodeHttpClient.js"
 import * as Failure from "./failure.js"
 import * as Output from "./output.js"
 import type { Flags } from "./parse.js"
@@ -23,23 +22,6 @@ import type { Settings } from "./settings.js"
 import { table } from "./text.js"
 
 type Command = Effect.Effect<Result.Result, ImageError | ValueError, ImageManager.ImageManager>
-
-/** HTTP is loaded when the first request is made: a hit does without. */
-const lazyHttpClient: Layer.Layer<HttpClient.HttpClient> = Layer.scoped(
-  HttpClient.HttpClient,
-  Effect.gen(function* () {
-    const scope = yield* Effect.scope
-    const load = yield* Effect.cached(
-      Effect.promise(() => import("../NodeHttpClient.js")).pipe(
-        Effect.flatMap(({ layer }) => Layer.buildWithScope(layer(), scope)),
-        Effect.map(Context.get(HttpClient.HttpClient)),
-        // A bad proxy setting. A request has no failure for it, so it ends the run: see failure.ts.
-        Effect.orDie
-      )
-    )
-    return HttpClient.make((request) => Effect.flatMap(load, (client) => client.execute(request)))
-  })
-)
 
 /** The manager, on the services of the light commands. */
 export const layer = (
@@ -51,7 +33,7 @@ export const layer = (
     NodeHasher.layer,
     NodeHost.layer,
     NodePath.layer,
-    lazyHttpClient
+    NodeHttpClient.layer()
   ])
 
 export const ensure = (names: ReadonlyArray<string>, reporter: Reporter): Command =>
