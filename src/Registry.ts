@@ -19,7 +19,7 @@ import { ImageError, ValueError } from "./ImageError.js"
 import { ImageName } from "./ImageName.js"
 import { ImageSource } from "./ImageSource.js"
 import { builtInImages } from "./internal/builtInImages.js"
-import { checkSource } from "./internal/lookup.js"
+import { checkSource } from "./internal/checkSource.js"
 import { notA, type Problem, parseProblems } from "./internal/parseProblems.js"
 import { codeOf, sanitizeCause } from "./internal/redact.js"
 

@@ -1,43 +1,35 @@
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
-import * as Path from "@effect/platform/Path"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Hasher } from "../Hasher.js"
 import { Host, type Stamp } from "../Host.js"
 import { ImageError } from "../ImageError.js"
 import type { Verification } from "../ImageManager.js"
-import type { Asset, ImageFile, ImageSource } from "../ImageSource.js"
+import type { Asset, ImageSource } from "../ImageSource.js"
 import { LocalImage } from "../LocalImage.js"
 import type { Sha256 } from "../Sha256.js"
+import * as Commit from "./commit.js"
 import * as Directories from "./directories.js"
-import { orStorageFailed, type Subject } from "./failure.js"
+import { isAbsent, orStorageFailed, type Subject } from "./failure.js"
 import { hashFile } from "./hashFile.js"
 import * as Records from "./records.js"
 
-/** One file of an image and where it belongs in the cache. */
-export interface CacheFile extends ImageFile {
-  readonly image: string
-  readonly path: string
-}
-
 /** What the cache holds for a file. `expected` is the digest that it has to have, if any is known; `actual` says what it is. */
 export type FileState =
-  | { readonly _tag: "Good"; readonly file: CacheFile; readonly expected: Sha256 }
-  | { readonly _tag: "Missing"; readonly file: CacheFile; readonly expected: Sha256 | undefined }
-  | { readonly _tag: "Bad"; readonly file: CacheFile; readonly expected: Sha256 | undefined; readonly actual: string }
+  | { readonly _tag: "Good"; readonly file: Directories.CacheFile; readonly expected: Sha256 }
+  | { readonly _tag: "Missing"; readonly file: Directories.CacheFile; readonly expected: Sha256 | undefined }
+  | {
+      readonly _tag: "Bad"
+      readonly file: Directories.CacheFile
+      readonly expected: Sha256 | undefined
+      readonly actual: string
+    }
 
 /** A file's place, and the size of the regular file there, if there is one. */
 interface Found {
-  readonly file: CacheFile
+  readonly file: Directories.CacheFile
   readonly size: number | undefined
-}
-
-/** A verified file in the staging directory, its digest and the place it is for. */
-export interface Placement {
-  readonly from: string
-  readonly file: CacheFile
-  readonly sha256: Sha256
 }
 
 /** A cache directory: lookup and commit. */
@@ -53,8 +45,7 @@ export interface Cache {
   readonly isIntact: (image: string, source: ImageSource) => Effect.Effect<boolean, ImageError>
   /** Verify all files at once, each against its digest. */
   readonly verify: (image: string, source: ImageSource) => Effect.Effect<ReadonlyArray<FileState>, ImageError>
-  /** Move verified files to their places, all of them or none, and remember the digests of those that are not pinned. */
-  readonly commit: (image: string, placements: ReadonlyArray<Placement>) => Effect.Effect<void, ImageError>
+  readonly commit: Commit.Commit
   /** Remove the image's files and what is remembered of them. */
   readonly remove: (image: string, source: ImageSource) => Effect.Effect<void, ImageError>
 }
@@ -71,26 +62,21 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, options: Cach
   const host = yield* Host
   const byStat = verification === "stat"
   const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
   const hasher = yield* Hasher
   const directories = yield* Directories.make(cacheDir)
   const records = yield* (readOnly ? Records.makeReadOnly : Records.make)(directories)
 
-  const fileOf = (image: string, file: ImageFile): CacheFile => ({
-    ...file,
-    image,
-    path: path.join(directories.image(image), file.filename)
-  })
-
   const localImage = (image: string, source: ImageSource) => {
-    const paths = Object.fromEntries(source.files.map((file) => [`${file.role}Path`, fileOf(image, file).path]))
+    const paths = Object.fromEntries(
+      source.files.map((file) => [`${file.role}Path`, directories.file(image, file).path])
+    )
     return new LocalImage({ name: image, kernelPath: "", rootfsPath: "", ...paths })
   }
 
   const stat = (file: string) => absentAsNone(fs.stat(file))
 
   const has = (image: string, source: ImageSource) =>
-    Effect.forEach(source.files, (file) => stat(fileOf(image, file).path), { concurrency: "unbounded" }).pipe(
+    Effect.forEach(source.files, (file) => stat(directories.file(image, file).path), { concurrency: "unbounded" }).pipe(
       Effect.map((infos) => infos.every((info) => Option.isSome(info) && info.value.type === "File")),
       Effect.catchAll((error) =>
         Effect.as(Effect.logWarning(`cannot look at image "${image}" in the cache: ${error.message}`), false)
@@ -98,7 +84,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, options: Cach
     )
 
   /** What is at a file's place, if anything is. */
-  const find = Effect.fnUntraced(function* (file: CacheFile): Effect.fn.Return<Found, ImageError> {
+  const find = Effect.fnUntraced(function* (file: Directories.CacheFile): Effect.fn.Return<Found, ImageError> {
     const subject: Subject = { image: file.image, asset: file.role }
     const info = yield* orStorageFailed(subject, file.path)(stat(file.path))
     if (Option.isSome(info) && info.value.type !== "File") {
@@ -113,7 +99,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, options: Cach
   })
 
   const findAll = (image: string, source: ImageSource) =>
-    Effect.forEach(source.files, (file) => find(fileOf(image, file)), { concurrency: "unbounded" })
+    Effect.forEach(source.files, (file) => find(directories.file(image, file)), { concurrency: "unbounded" })
 
   const verifyFile = Effect.fnUntraced(function* (
     { file, size }: Found,
@@ -153,7 +139,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, options: Cach
   }
 
   /** Read the whole file. The stamp comes along when it will show every later change. */
-  const hash = Effect.fnUntraced(function* (file: CacheFile, busy: boolean) {
+  const hash = Effect.fnUntraced(function* (file: Directories.CacheFile, busy: boolean) {
     const begin = byStat ? yield* records.now(file.image) : Option.none<number>()
     const before = Option.isSome(begin) ? yield* host.stamp(file.path) : Option.none<Stamp>()
     const { sha256 } = yield* hashFile(file.path, busy).pipe(
@@ -169,68 +155,12 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, options: Cach
     return { sha256, stamp }
   })
 
-  /** Keep what is at a place under a second name. Returns how to put it back, once something else is there. */
-  const keep = (place: string, before: string): Effect.Effect<Effect.Effect<void, PlatformError>, PlatformError> =>
-    fs.link(place, before).pipe(
-      Effect.catchIf(
-        (error) => !isAbsent(error),
-        () => fs.copyFile(place, before) // a file system without hard links, or a file of another user
-      ),
-      Effect.as(fs.rename(before, place)),
-      Effect.catchIf(isAbsent, () => Effect.succeed(fs.remove(place, { force: true }))),
-      // What we may not even read is not worth putting back.
-      Effect.catchIf(isForbidden, () => Effect.succeed(Effect.void))
-    )
-
-  /** Who removed an unpinned file does not want what takes its place to be compared with it. */
-  const forgetPredecessor = ({ file: { asset, filename, image }, sha256 }: Placement) =>
-    asset.sha256 === undefined
-      ? Effect.whenEffect(
-          records.forget(image, filename),
-          Effect.map(
-            records.read(image, filename),
-            Option.exists((record) => record.sha256 !== sha256)
-          )
-        )
-      : Effect.void
-
-  const trust = ({ file: { asset, filename, image }, sha256 }: Placement) =>
-    asset.sha256 === undefined ? records.write(image, filename, { version: 1, sha256 }) : Effect.void
-
-  /**
-   * First a second name for everything that is replaced, then the renames, with nothing in between: the moment in which
-   * the files of an updated image do not belong together is that between two renames.
-   */
-  const commit = Effect.fnUntraced(function* (image: string, placements: ReadonlyArray<Placement>) {
-    const directory = directories.image(image)
-    yield* directories.ensure({ image }, directory)
-    const steps = yield* Effect.forEach(placements, ({ file, from }) => {
-      const subject: Subject = { image, asset: file.role }
-      const before = `${from}.before`
-      return Effect.map(orStorageFailed(subject, before)(keep(file.path, before)), (restore) => ({
-        place: orStorageFailed(subject, file.path)(fs.rename(from, file.path)),
-        restore: Effect.catchAll(restore, (error) => Effect.logError(`cannot restore ${file.path}: ${error.message}`))
-      }))
-    })
-    yield* Effect.gen(function* () {
-      yield* Effect.forEach(placements, forgetPredecessor, { discard: true })
-      for (const [index, step] of steps.entries()) {
-        yield* Effect.tapError(step.place, () =>
-          Effect.forEach(steps.slice(0, index), ({ restore }) => restore, { discard: true })
-        )
-      }
-      yield* directories.sync(directory)
-      yield* directories.sync(directories.root)
-      yield* Effect.forEach(placements, trust, { discard: true })
-    }).pipe(Effect.uninterruptible)
-  })
-
   /** Only what the registry names: whatever else somebody keeps in the image's folder stays, and the folder with it. */
   const remove = Effect.fnUntraced(function* (image: string, source: ImageSource) {
     const directory = directories.image(image)
     if (!(yield* directories.exists({ image }, directory))) return
     for (const file of source.files) {
-      const { path: target, role } = fileOf(image, file)
+      const { path: target, role } = directories.file(image, file)
       yield* fs.remove(target, { force: true }).pipe(orStorageFailed({ image, asset: role }, target))
       yield* records.forget(image, file.filename)
     }
@@ -250,7 +180,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, options: Cach
             (file) =>
               Effect.zipWith(
                 records.read(image, file.filename),
-                host.stamp(fileOf(image, file).path),
+                host.stamp(directories.file(image, file).path),
                 (record, stamp) => isUntouched(file.asset, record, stamp)
               ),
             { concurrency: "unbounded" }
@@ -264,7 +194,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string, options: Cach
         return states.every(({ _tag }) => _tag === "Good")
       }),
     verify: (image, source) => Effect.flatMap(findAll(image, source), verifyAll),
-    commit,
+    commit: yield* Commit.make(directories, records),
     remove
   }
   return cache
@@ -301,8 +231,3 @@ const absentAsNone = <A, R>(
   effect: Effect.Effect<A, PlatformError, R>
 ): Effect.Effect<Option.Option<A>, PlatformError, R> =>
   Effect.catchIf(Effect.asSome(effect), isAbsent, () => Effect.succeedNone)
-
-const isAbsent = (error: PlatformError): boolean => error._tag === "SystemError" && error.reason === "NotFound"
-
-const isForbidden = (error: PlatformError): boolean =>
-  error._tag === "SystemError" && error.reason === "PermissionDenied"

@@ -6,10 +6,17 @@ import { globalValue } from "effect/GlobalValue"
 import * as Random from "effect/Random"
 import { Host } from "../Host.js"
 import { ImageError } from "../ImageError.js"
+import type { ImageFile } from "../ImageSource.js"
 import { orStorageFailed, type Subject } from "./failure.js"
 
 /** Our own bookkeeping, beside the images; losing it loses no image. */
 const bookkeeping = ".smolvm-images"
+
+/** One file of an image and where it belongs in the cache. */
+export interface CacheFile extends ImageFile {
+  readonly image: string
+  readonly path: string
+}
 
 /** The directories of one cache, created when they are first needed and never outside it. */
 export interface Directories {
@@ -18,6 +25,7 @@ export interface Directories {
   readonly locks: string
   readonly records: string
   readonly image: (name: string) => string
+  readonly file: (image: string, file: ImageFile) => CacheFile
   /**
    * Create a directory below the root, and every one on the way to it. Fails when one of them is a link that leads out of
    * the cache, before anything is created behind it.
@@ -97,6 +105,7 @@ export const make = Effect.fnUntraced(function* (cacheDir: string) {
     locks: path.join(root, bookkeeping, "locks"),
     records: path.join(root, bookkeeping, "records"),
     image: (name) => path.join(root, name),
+    file: (image, file) => ({ ...file, image, path: path.join(root, image, file.filename) }),
     ensure,
     exists,
     scratch: (subject) =>

@@ -52,6 +52,12 @@ export const storageFailed = (subject: Subject, path: string, error: PlatformErr
     cause: sanitizeCause(error)
   })
 
+/** There is nothing at that path. */
+export const isAbsent = (error: PlatformError): boolean => error._tag === "SystemError" && error.reason === "NotFound"
+
+export const isForbidden = (error: PlatformError): boolean =>
+  error._tag === "SystemError" && error.reason === "PermissionDenied"
+
 const isFull = (error: PlatformError) => {
   const code = codeOf(error)
   return code === "ENOSPC" || code === "EDQUOT"
