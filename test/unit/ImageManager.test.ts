@@ -152,6 +152,9 @@ const assertRecovers = (world: World, manager: ImageManager.ImageManager["Type"]
 /** A sweep makes more than a hundred runs. */
 const patience = 120_000
 
+/** By then an interruption has come through to the work that is shared, where it may be interrupted. */
+const arrival = Effect.repeatN(Effect.yieldNow(), 30)
+
 describe("interruption", () => {
   for (const before of ["nothing", "old"] as const) {
     it.scoped(
@@ -162,7 +165,7 @@ describe("interruption", () => {
           const ends: Array<string> = []
           for (let k = 1; k <= steps; k++) {
             const { exit, manager, world } = yield* runWithHook(before, (step, _, fiber) =>
-              step === k ? Effect.zipRight(Fiber.interruptFork(fiber), Effect.yieldNow()) : Effect.void
+              step === k ? Effect.zipRight(Fiber.interruptFork(fiber), arrival) : Effect.void
             )
             assert.isTrue(Exit.isSuccess(exit) || Exit.isInterrupted(exit), `step ${k}: ${String(exit)}`)
             ends.push(yield* standing(world))
