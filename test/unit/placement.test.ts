@@ -46,6 +46,25 @@ describe("a copy of a file that another image has", () => {
       assert.strictEqual(placed, "good rootfs")
     })
   )
+
+  it.effect("that was altered and cloned is thrown away, and what is fetched instead is taken", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      let clones = 0
+      const clone = (from: string, to: string) =>
+        Effect.isSuccess(
+          Effect.tap(fs.copyFile(from, to), () => {
+            clones++
+          })
+        )
+      const world = { fs, registry, routes, host: { clone } }
+      yield* ensure(world)
+      yield* fs.writeFileString(rootfsPath, "evil rootfs")
+      assert.isTrue(Either.isRight(yield* ensure(world, "other")))
+      assert.strictEqual(clones, 1)
+      assert.strictEqual(yield* fs.readFileString("/cache/other/rootfs.ext4"), "good rootfs")
+    })
+  )
 })
 
 describe("an unpinned file", () => {
@@ -107,6 +126,20 @@ describe("an unpinned file", () => {
     })
   )
 
+  it.effect("has a record that is never seen half written, not even after a crash", () =>
+    Effect.gen(function* () {
+      const inner = yield* MemoryFileSystem.make
+      const touched: Array<string> = []
+      const fs = MemoryFileSystem.faulty(inner, ({ method, path, to = path }) => {
+        if (to.endsWith("/records/image/rootfs.ext4.json")) touched.push(method)
+        return Effect.void
+      })
+      assert.isTrue(Either.isRight(yield* ensure({ fs, registry, routes: version("one") })))
+      assert.include(touched, "rename")
+      assert.notInclude(touched, "writeFile")
+    })
+  )
+
   it.effect("that was damaged and is another one at its source fails with the way out", () =>
     Effect.gen(function* () {
       const fs = yield* MemoryFileSystem.make
@@ -153,6 +186,39 @@ describe("an update", () => {
     })
   )
 
+  it.effect("that fails puts back what it can: a file that cannot be put back keeps no other from it", () =>
+    Effect.gen(function* () {
+      const inner = yield* MemoryFileSystem.make
+      const initrdPath = "/cache/image/initrd.img"
+      const three = (n: number) => ({
+        registry: { image: { ...versions(n).registry.image, initrd: pinned(`i${n}`, `initrd ${n}`) } },
+        routes: serve({ [`k${n}`]: `kernel ${n}`, [`r${n}`]: `rootfs ${n}`, [`i${n}`]: `initrd ${n}` })
+      })
+      yield* ensure({ fs: inner, ...three(1) })
+      const fs = MemoryFileSystem.faulty(inner, ({ method, path, to }) =>
+        method === "rename" && (to === initrdPath || (to === kernelPath && path.endsWith(".before")))
+          ? Effect.fail("EIO")
+          : Effect.void
+      )
+      assertMessage(yield* ensure({ fs, ...three(2) }), /^Storage failed for the initrd of image "image"/)
+      assert.deepStrictEqual(yield* standing(inner), ["kernel 2", "rootfs 1"])
+      assert.isTrue(Either.isRight(yield* ensure({ fs: inner, ...three(2) })))
+    })
+  )
+
+  it.effect("of what may be replaced but not read goes on without a way back", () =>
+    Effect.gen(function* () {
+      const inner = yield* MemoryFileSystem.make
+      yield* ensure({ fs: inner, ...versions(1) })
+      const fs = MemoryFileSystem.faulty(inner, ({ method }) => {
+        if (method === "link") return Effect.fail("EPERM")
+        return method === "copyFile" ? Effect.fail("EACCES") : Effect.void
+      })
+      assert.isTrue(Either.isRight(yield* ensure({ fs, ...versions(2) })))
+      assert.deepStrictEqual(yield* standing(inner), ["kernel 2", "rootfs 2"])
+    })
+  )
+
   it.live("is interrupted while it copies what it is about to replace", () =>
     Effect.gen(function* () {
       const inner = yield* MemoryFileSystem.make
@@ -170,6 +236,39 @@ describe("an update", () => {
     })
   )
 })
+
+it.effect("a file is not placed when what the disk said meanwhile was a failure to keep its bytes", () =>
+  Effect.gen(function* () {
+    const inner = yield* MemoryFileSystem.make
+    const large = "x".repeat(40 * 1024 * 1024)
+    let syncs = 0
+    // As Linux does: the failure is told once, and the next sync is fine.
+    const fs = MemoryFileSystem.faulty(inner, ({ method, path }) =>
+      method === "File.sync" && path.includes("/rootfs.") && syncs++ === 0 ? Effect.fail("EIO") : Effect.void
+    )
+    const registry = { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", large) } }
+    const routes = serve({ kernel: "kernel", rootfs: large })
+    assertMessage(yield* ensure({ fs, registry, routes }), /EIO/)
+    assert.isFalse(yield* inner.exists(rootfsPath))
+    assert.isTrue(Either.isRight(yield* ensure({ fs, registry, routes })))
+  })
+)
+
+it.effect("removeImage leaves alone what else is in the image's folder", () =>
+  Effect.gen(function* () {
+    const fs = yield* MemoryFileSystem.make
+    const registry = { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } }
+    const world = { fs, registry, routes: serve({ kernel: "kernel", rootfs: "rootfs" }) }
+    const remove = Effect.provide(ImageManager.removeImage("image"), layerOf(world))
+    yield* ensure(world)
+    yield* fs.writeFileString("/cache/image/notes.txt", "somebody's")
+    yield* remove
+    assert.deepStrictEqual(yield* fs.readDirectory("/cache/image"), ["notes.txt"])
+    yield* fs.remove("/cache/image/notes.txt")
+    yield* remove
+    assert.isFalse(yield* fs.exists("/cache/image"))
+  })
+)
 
 it.effect("removeImage follows no link out of the cache", () =>
   Effect.gen(function* () {
@@ -203,6 +302,16 @@ describe("offline", () => {
       )
       const result = yield* ensure({ fs, registry, routes: {}, options })
       assertMessage(result, /^The kernel of image "image" is not in the cache, and offline mode forbids fetching it/)
+    })
+  )
+
+  it.effect("what another image has is copied from there", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const world = { fs, registry: { ...registry, twin: registry.image } }
+      yield* ensure({ ...world, routes: serve({ kernel: "kernel", rootfs: "rootfs" }) })
+      assert.isTrue(Either.isRight(yield* ensure({ ...world, routes: {}, options }, "twin")))
+      assert.strictEqual(yield* fs.readFileString("/cache/twin/rootfs.ext4"), "rootfs")
     })
   )
 
@@ -297,6 +406,32 @@ describe("verifyImage", () => {
       const verifying = Effect.provide(ImageManager.verifyImage("image"), layerOf({ fs, registry, routes: {} }))
       assert.isTrue((yield* verifying).isGood)
       assert.deepStrictEqual(yield* fs.readDirectory("/cache"), ["image"])
+    })
+  )
+
+  it.effect("tells of the first cache that has the image, be it a lower one", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const registry = { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } }
+      const world = { fs, registry, routes: {}, options: { lowerCacheDirs: ["/lower"] } }
+      const verifying = Effect.provide(ImageManager.verifyImage("image"), layerOf(world))
+      yield* fs.makeDirectory("/lower/image", { recursive: true })
+      yield* fs.writeFileString("/lower/image/vmlinux.bin", "kernel")
+      assert.deepStrictEqual(
+        (yield* verifying).files.map(({ path, state }) => [path, state]),
+        [
+          [kernelPath, "missing"],
+          [rootfsPath, "missing"]
+        ]
+      )
+      yield* fs.writeFileString("/lower/image/rootfs.ext4", "damaged")
+      assert.deepStrictEqual(
+        (yield* verifying).files.map(({ path, state }) => [path, state]),
+        [
+          ["/lower/image/vmlinux.bin", "good"],
+          ["/lower/image/rootfs.ext4", "bad"]
+        ]
+      )
     })
   )
 
