@@ -9,6 +9,7 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ImageManager, Registry } from "../../src/index.js"
+import { resolve } from "../../src/internal/options.js"
 import { NodeHasher, NodeImageManager } from "../../src/node/index.js"
 import { temporaryDirectory, writeFile } from "../support/ensure.js"
 
@@ -110,3 +111,23 @@ describe("ImageManager.layerConfig", () => {
     })
   )
 })
+
+it.effect("what is left out of the options is what their documentation says", () =>
+  Effect.gen(function* () {
+    assert.deepStrictEqual(yield* resolve({ cacheDir: "/cache" }), {
+      cacheDir: "/cache",
+      lowerCacheDirs: [],
+      lockPatience: "30 minutes",
+      offline: false,
+      verification: "always",
+      retry: ImageManager.retrySchedule,
+      connections: 4,
+      maxRestarts: 5,
+      maxRetryAfter: "2 minutes",
+      responseTimeout: "30 seconds",
+      stallWindow: "30 seconds",
+      stallBytes: 16_384,
+      maxSize: 68_719_476_736
+    })
+  })
+)

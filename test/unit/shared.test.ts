@@ -4,6 +4,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { exclusive } from "../../src/internal/keyedMutex.js"
 import * as Shared from "../../src/internal/shared.js"
 
 let names = 0
@@ -99,6 +100,27 @@ describe("shared work", () => {
     })
   )
 
+  it.effect("that still cleans up is joined by nobody, and its end is not that of the run after it", () =>
+    Effect.gen(function* () {
+      const { gate, run, share } = yield* makeWork
+      const cleaned = yield* Deferred.make<void>()
+      const slow = Effect.onInterrupt(Effect.never, () => Deferred.await(cleaned))
+      const first = yield* Effect.fork(share("key", slow))
+      yield* settle
+      yield* Fiber.interruptFork(first)
+      yield* settle
+      const second = yield* Effect.fork(share("key", run))
+      yield* settle
+      yield* Deferred.succeed(cleaned, undefined)
+      yield* settle
+      const third = yield* Effect.fork(share("key", run))
+      yield* settle
+      yield* Deferred.succeed(gate, undefined)
+      assert.deepStrictEqual(yield* Fiber.join(second), { joined: false, value: 1 })
+      assert.deepStrictEqual(yield* Fiber.join(third), { joined: true, value: 1 })
+    })
+  )
+
   it.effect("gives its failure, or its defect, to all", () =>
     Effect.gen(function* () {
       const { gate, share } = yield* makeWork
@@ -173,3 +195,24 @@ describe("shared work that has to be fresh", () => {
     })
   )
 })
+
+it.effect("one at a time for each key, whoever comes while others come and go", () =>
+  Effect.gen(function* () {
+    let inside = 0
+    const most: Array<number> = []
+    const visit = exclusive(`test ${++names}`)(
+      Effect.acquireUseRelease(
+        Effect.sync(() => most.push(++inside)),
+        () => settle,
+        () => Effect.sync(() => inside--)
+      )
+    )
+    const fibers = yield* Effect.forEach([1, 2, 3, 4], () => Effect.zipLeft(Effect.fork(visit), Effect.yieldNow()))
+    // The first has left by now, and others have not.
+    yield* settle
+    yield* Effect.repeatN(Effect.yieldNow(), 5)
+    const late = yield* Effect.fork(visit)
+    yield* Effect.forEach([...fibers, late], Fiber.join)
+    assert.deepStrictEqual(most, [1, 1, 1, 1, 1])
+  })
+)

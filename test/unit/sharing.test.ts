@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as TestClock from "effect/TestClock"
 import { ImageManager } from "../../src/index.js"
 import { MemoryFileSystem, StubHttpClient } from "../../src/testing/index.js"
 import { assertMessage, ensure, kernelPath, layerOf, pinned, rootfsPath, serve } from "./memoryWorld.js"
@@ -30,6 +31,51 @@ describe("a download", () => {
       yield* Deferred.await(asked)
       assert.isTrue(Either.isRight(yield* ensureWith("good")))
       assertMessage(yield* Fiber.join(stale), /401/)
+    })
+  )
+
+  it.live("has seen what it left alone before this call: who joins it looks again", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const asked = yield* Deferred.make<void>()
+      const goOn = yield* Deferred.make<void>()
+      const routes: StubHttpClient.Routes = ({ url }) => {
+        if (url === "http://host/kernel") return StubHttpClient.file("kernel")
+        return () =>
+          Deferred.succeed(asked, undefined).pipe(Effect.zipRight(Deferred.await(goOn)), Effect.as({ body: "rootfs" }))
+      }
+      const registry = { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } }
+      yield* fs.makeDirectory("/cache/image", { recursive: true })
+      yield* fs.writeFileString(kernelPath, "kernel")
+      const first = yield* Effect.fork(ensure({ fs, registry, routes }))
+      yield* Deferred.await(asked)
+      yield* fs.writeFileString(kernelPath, "KERNEL")
+      const second = yield* Effect.fork(ensure({ fs, registry, routes }))
+      yield* Effect.sleep(20)
+      yield* Deferred.succeed(goOn, undefined)
+      assert.isTrue(Either.isRight(yield* Fiber.join(second)))
+      assert.strictEqual(yield* fs.readFileString(kernelPath), "kernel")
+      yield* Fiber.join(first)
+    })
+  )
+
+  it.effect("that must not use the network is another one: its failure is not ours", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const world = {
+        fs,
+        registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
+        routes: serve({ kernel: "kernel", rootfs: "rootfs" })
+      }
+      // So that it takes a while.
+      yield* fs.makeDirectory("/cache/.smolvm-images/locks", { recursive: true })
+      yield* fs.writeFileString("/cache/.smolvm-images/locks/image.lock", "of another process")
+      const offline = yield* Effect.fork(ensure({ ...world, options: { offline: true } }))
+      yield* TestClock.adjust("1 second")
+      const online = yield* Effect.fork(ensure(world))
+      yield* TestClock.adjust("1 minute")
+      assertMessage(yield* Fiber.join(offline), /offline mode forbids fetching it/)
+      assert.isTrue(Either.isRight(yield* Fiber.join(online)))
     })
   )
 
@@ -58,6 +104,31 @@ describe("a download", () => {
     })
   )
 })
+
+it.live("that an image is intact is no answer for who wants another version of it", () =>
+  Effect.gen(function* () {
+    const fs = yield* MemoryFileSystem.make
+    const open = Effect.unsafeMakeLatch(true)
+    const version = (rootfs: string) => ({
+      fs,
+      registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", rootfs) } },
+      routes: serve({ kernel: "kernel", rootfs }),
+      hashing: open.await
+    })
+    yield* ensure(version("old"))
+    yield* open.close
+    // The first reading has begun, the second one would be for all who come now.
+    const old = yield* Effect.forEach([1, 2], () =>
+      Effect.zipLeft(Effect.fork(ensure(version("old"))), Effect.sleep(20))
+    )
+    const next = yield* Effect.fork(ensure(version("new")))
+    yield* Effect.sleep(20)
+    yield* open.open
+    assert.isTrue(Either.isRight(yield* Fiber.join(next)))
+    assert.strictEqual(yield* fs.readFileString(rootfsPath), "new")
+    yield* Effect.forEach(old, Fiber.join)
+  })
+)
 
 it.live('verification "always" is not answered by the "stat" of another manager', () =>
   Effect.gen(function* () {
