@@ -137,6 +137,8 @@ const request = Effect.fnUntraced(function* (
   const answer = yield* interpret(response, { offset, validator, total: held.total, size, maxSize })
   switch (answer._tag) {
     case "Complete":
+      // What is there was not all brought by one response: if it is wrong, it is worth another try.
+      transfer.held = { ...held, responses: held.responses + 1 }
       return { _tag: "Complete" }
     case "Refusal":
       return { _tag: "Refused", detail: answer.detail }

@@ -8,19 +8,17 @@ const strict = { errors: "all", onExcessProperty: "error" } as const
 const decodeSource = ParseResult.decodeUnknownEither(ImageSource, strict)
 const encodeSource = ParseResult.encodeUnknownEither(ImageSource, strict)
 
-/** Instances that have been found good. */
-const good = new WeakSet<ImageSource>()
+/** What was found good of whose instances: copies, so that it stays good whatever becomes of the instance. */
+const good = new WeakMap<ImageSource, ImageSource>()
 
 /** A source, or what is wrong with it. An instance is checked as well: a constructor can be told not to. */
 export const checkSource = (
   image: unknown,
   path: ReadonlyArray<PropertyKey>
 ): Either.Either<ImageSource, ReadonlyArray<Problem>> => {
-  if (image instanceof ImageSource && good.has(image)) return Either.right(image)
-  const decoded =
-    image instanceof ImageSource
-      ? Either.flatMap(encodeSource(image), (encoded) => Either.map(decodeSource(encoded), () => image))
-      : decodeSource(image)
-  if (Either.isRight(decoded)) good.add(decoded.right)
+  const known = image instanceof ImageSource ? good.get(image) : undefined
+  if (known !== undefined) return Either.right(known)
+  const decoded = image instanceof ImageSource ? Either.flatMap(encodeSource(image), decodeSource) : decodeSource(image)
+  if (Either.isRight(decoded) && image instanceof ImageSource) good.set(image, decoded.right)
   return Either.mapLeft(decoded, (issue) => parseProblems(issue, path))
 }

@@ -59,7 +59,9 @@ export const make = Effect.fnUntraced(function* (directories: Directories, recor
     const steps = yield* Effect.forEach(placements, ({ file, from }) => {
       const subject: Subject = { image, asset: file.role }
       const before = `${from}.before`
-      return Effect.map(orStorageFailed(subject, before)(keep(file.path, before)), (restore) => ({
+      // One by one uninterruptible: a copy under way cannot be stopped, only awaited.
+      const kept = orStorageFailed(subject, before)(Effect.uninterruptible(keep(file.path, before)))
+      return Effect.map(kept, (restore) => ({
         place: orStorageFailed(subject, file.path)(fs.rename(from, file.path)),
         restore: Effect.catchAll(restore, (error) => Effect.logError(`cannot restore ${file.path}: ${error.message}`))
       }))

@@ -1,4 +1,5 @@
 import * as FileSystem from "@effect/platform/FileSystem"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import * as Path from "@effect/platform/Path"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -15,9 +16,7 @@ import type { Sha256 } from "../Sha256.js"
 import type { Cache, FileState } from "./cache.js"
 import type { CacheFile } from "./directories.js"
 import type { Subject } from "./failure.js"
-import { imageKey } from "./identity.js"
 import { exclusive } from "./keyedMutex.js"
-import { borrowed, lend } from "./lend.js"
 import { Locking } from "./lock.js"
 import type { Progress } from "./progress.js"
 import * as Report from "./report.js"
@@ -27,7 +26,7 @@ import * as StagingArea from "./stagingArea.js"
 import * as Telemetry from "./telemetry.js"
 import { type TransferOptions, transferAsset } from "./transfer.js"
 
-export interface FetchOptions extends Omit<TransferOptions, "claimSpace" | "report"> {
+export interface FetchOptions extends Omit<TransferOptions, "claimSpace" | "client" | "report"> {
   /** Names the disk that the cache is on. */
   readonly disk: string
   readonly offline: boolean
@@ -44,9 +43,7 @@ const whereabouts = globalValue("smolvm-images/whereabouts", () => new Map<strin
 
 export interface Fetch {
   /** Bring an image into the cache: verify what is there, fetch what is missing or bad, commit all of it or nothing. */
-  readonly fetch: (image: string, source: ImageSource) => Effect.Effect<void, ImageError>
-  /** Let a fetch of this image that others have begun go on with our client, while we wait for it. */
-  readonly support: (image: string) => <A, E>(waiting: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  readonly fetch: (image: string, source: ImageSource, client: HttpClient.HttpClient) => Effect.Effect<void, ImageError>
   /** Remove an image, while nobody fetches it. */
   readonly remove: (image: string, source: ImageSource) => Effect.Effect<void, ImageError>
 }
@@ -64,7 +61,6 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
   const { progress } = options
   const lock = yield* locking.make(directories, progress)
   const area = yield* StagingArea.make(directories)
-  const keyOf = (image: string) => imageKey(options.disk, directories.root, image)
   const contentKey = (sha256: Sha256) => JSON.stringify([options.disk, directories.root, sha256])
 
   const sourcesOf = (state: FileState) => {
@@ -93,14 +89,14 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
         )
   }
 
-  /** Fails where there is nothing to fetch a file from, before anything is written. */
+  /** Fails where there is nothing to fetch a file from, before anything is staged. */
   const assertReachable = (state: FileState) =>
     Effect.flatMap(copiesOf(state.file), (copies) =>
       copies.length > 0 ? Effect.void : Effect.asVoid(sourcesOf(state))
     )
 
   const fetchFile = Effect.fn("ImageManager.fetchAsset")(
-    function* (directory: StagingArea.StagingDirectory, state: FileState) {
+    function* (directory: StagingArea.StagingDirectory, state: FileState, client: HttpClient.HttpClient) {
       const { expected, file } = state
       const { asset, image, role } = file
       const subject: Subject = { image, asset: role }
@@ -109,7 +105,6 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
         yield* Effect.logWarning(`${role} of image "${image}" has no pinned SHA-256: it is trusted on first use`)
       }
       const staged = yield* Staging.make(subject, directory.file(role, asset.sha256), asset.size)
-      const client = borrowed(keyOf(image), options.client)
       const space = Space.make(options.host, subject, directories.root, staged, asset.size)
       const report = Report.make(progress, { image, asset: role })
       const transfer = (urls: ReadonlyArray<AssetUrl>) =>
@@ -132,8 +127,8 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
   )
 
   /** Of several who want the same content the first fetches it, the others copy. */
-  const fetchShared = (directory: StagingArea.StagingDirectory, state: FileState) => {
-    const fetching = fetchFile(directory, state)
+  const fetchShared = (directory: StagingArea.StagingDirectory, state: FileState, client: HttpClient.HttpClient) => {
+    const fetching = fetchFile(directory, state, client)
     const { sha256 } = state.file.asset
     return sha256 === undefined ? fetching : exclusive(contentKey(sha256))(fetching)
   }
@@ -147,7 +142,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
         })
     )
 
-  const fetch = Effect.fnUntraced(function* (image: string, source: ImageSource) {
+  const fetch = Effect.fnUntraced(function* (image: string, source: ImageSource, client: HttpClient.HttpClient) {
     yield* lock.acquire(image, options.lockPatience)
     const states = yield* Effect.withSpan(cache.verify(image, source), "ImageManager.verify", { attributes: { image } })
     const wanted = states.filter((state) => state._tag !== "Good")
@@ -156,7 +151,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     yield* Effect.forEach(wanted, warn, { discard: true })
     const directory = yield* area.open({ image })
     yield* directory.inherit(wanted.map(({ file }) => file))
-    const fetched = yield* Effect.forEach(wanted, (state) => fetchShared(directory, state), {
+    const fetched = yield* Effect.forEach(wanted, (state) => fetchShared(directory, state, client), {
       concurrency: "unbounded"
     })
     yield* progress.tell(() => ({ _tag: "Committing", image }))
@@ -169,7 +164,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     yield* cache.remove(image, source)
   }, Effect.scoped)
 
-  const result: Fetch = { fetch, support: (image) => lend(keyOf(image), options.client), remove }
+  const result: Fetch = { fetch, remove }
   return result
 })
 

@@ -9,10 +9,17 @@ export const cacheKey = (disk: string, root: string): string => JSON.stringify([
 /** Names an image in a cache, process-wide. */
 export const imageKey = (disk: string, root: string, image: string): string => JSON.stringify([disk, root, image])
 
-/** Callers of one fingerprint want the same bytes in the same files, by the same requests, and may share the work. */
-export const fingerprint = (source: ImageSource, offline: boolean): string =>
+/**
+ * Callers of one fingerprint want the same bytes in the same files, by the same requests and within the same limits, and may
+ * share the work. How patient it is, is up to whoever came first.
+ */
+export const fingerprint = (
+  source: ImageSource,
+  { maxSize, offline }: { readonly maxSize: number; readonly offline: boolean }
+): string =>
   JSON.stringify([
     offline,
+    maxSize,
     source.files.map(({ asset, filename }) => [
       filename,
       asset.sha256,

@@ -17,6 +17,7 @@ import * as Cache from "./cache.js"
 import * as Fetch from "./fetch.js"
 import { cacheKey, diskOf, fingerprint, imageKey } from "./identity.js"
 import { exclusive } from "./keyedMutex.js"
+import { borrowed, lend } from "./lend.js"
 import { find, listNames, lookup, validName } from "./lookup.js"
 import { resolve } from "./options.js"
 import * as Progress from "./progress.js"
@@ -49,7 +50,7 @@ export const make = Effect.fnUntraced(function* (
   }
   const progress = Progress.of(cacheKey(disk, cache.directories.root))
   const client = yield* HttpClient.HttpClient
-  const fetcher = yield* Fetch.make(cache, { ...settings, client, host, disk, progress })
+  const fetcher = yield* Fetch.make(cache, { ...settings, host, disk, progress })
 
   const isCached = Effect.fn("ImageManager.isCached")(function* (name: string) {
     const image = yield* validName(name)
@@ -73,7 +74,7 @@ export const make = Effect.fnUntraced(function* (
   ): Effect.fn.Return<boolean, ImageError> {
     if (yield* areUntouched(image, source)) return true
     const { readOnly, verification } = options
-    const wanted = fingerprint(source, settings.offline)
+    const wanted = fingerprint(source, settings)
     const key = JSON.stringify([imageKey(disk, directories.root, image), wanted, verification, readOnly])
     return (yield* verifications(key, isIntact(image, source))).value
   })
@@ -92,9 +93,10 @@ export const make = Effect.fnUntraced(function* (
 
   /** Fetch what is missing, once for all who want the same. Different sources for one name take turns. */
   const fetchOnce = (name: ImageName, source: ImageSource) => {
-    const key = imageKey(disk, cache.directories.root, name)
-    const inTurn = exclusive(`fetch ${key}`)(fetcher.fetch(name, source))
-    return fetcher.support(name)(downloads(JSON.stringify([key, fingerprint(source, settings.offline)]), inTurn))
+    const image = imageKey(disk, cache.directories.root, name)
+    const key = JSON.stringify([image, fingerprint(source, settings)])
+    const inTurn = exclusive(`fetch ${image}`)(fetcher.fetch(name, source, borrowed(key, client)))
+    return lend(key, client)(downloads(key, inTurn))
   }
 
   /**

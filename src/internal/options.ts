@@ -36,8 +36,7 @@ export const resolve = (options: Options) =>
     } as const
   })
 
-/** Every option. `NodeImageManager` hands all of its options over: those of its client are of no use here, and no mistake. */
-const known: Readonly<Record<keyof Options | "connectTimeout" | "extraCaCertificates", true>> = {
+const known: Readonly<Record<keyof Options, true>> = {
   cacheDir: true,
   lowerCacheDirs: true,
   lockPatience: true,
@@ -50,9 +49,7 @@ const known: Readonly<Record<keyof Options | "connectTimeout" | "extraCaCertific
   responseTimeout: true,
   stallWindow: true,
   stallBytes: true,
-  maxSize: true,
-  connectTimeout: true,
-  extraCaCertificates: true
+  maxSize: true
 }
 
 /** Callers without a type checker may pass anything, so everything is looked at. */
@@ -63,7 +60,11 @@ const problemsOf = (options: unknown): ReadonlyArray<Problem> => {
     options[field] === undefined || is(options[field]) ? [] : [problem(field, message)]
   return [
     ...Object.keys(options).flatMap((field) =>
-      given(field, () => Object.hasOwn(known, field), `is not an option (known: ${Object.keys(known).join(", ")})`)
+      given(
+        field,
+        () => Object.hasOwn(known, field),
+        `is not an option (the manager has ${Object.keys(known).join(", ")})`
+      )
     ),
     ...(isDirectory(options["cacheDir"]) ? [] : [problem("cacheDir", "must name a directory")]),
     ...given(

@@ -13,7 +13,7 @@ import type { Asset } from "../ImageSource.js"
 import type { Sha256 } from "../Sha256.js"
 import { type AttemptOptions, attempt } from "./attempt.js"
 import { AttemptFailure, revise, type Subject } from "./failure.js"
-import { makeTransfer, startOver, type Transfer } from "./held.js"
+import { discard, makeTransfer, startOver, type Transfer } from "./held.js"
 import type { Report } from "./report.js"
 import type { Staged } from "./staging.js"
 
@@ -118,9 +118,12 @@ export const transferAsset = Effect.fnUntraced(function* (
       yield* startOver(transfer)
       continue
     }
-    const restarts = transfer.restarts + (isWrong ? 1 : 0)
-    if (restarts > options.maxRestarts) {
-      return yield* giveUp(`it began again from zero ${restarts} times, more than the ${options.maxRestarts} allowed`)
+    // At once: who is killed in the pause leaves nothing wrong behind to go on with. It is told when there is a next attempt.
+    if (isWrong) yield* discard(transfer)
+    if (transfer.restarts > options.maxRestarts) {
+      return yield* giveUp(
+        `it began again from zero ${transfer.restarts} times, more than the ${options.maxRestarts} allowed`
+      )
     }
     const progress = transfer.highWater - settledAt >= progressStep(transfer)
     if (progress) {
@@ -140,7 +143,7 @@ export const transferAsset = Effect.fnUntraced(function* (
       if (exhausted) return yield* giveUp()
     }
     yield* sleepUntil(sources[next]?.notBefore ?? 0, options.maxRetryAfter)
-    if (isWrong) yield* startOver(transfer)
+    if (isWrong) yield* report.restarts
     current = next
   }
 })

@@ -75,13 +75,13 @@ export const layerWithoutRegistry = (
   options: Omit<Options, "registry"> = {}
 ): Layer.Layer<ImageManager.ImageManager, ValueError, Registry.Registry> =>
   Layer.suspend(() => {
-    const { cacheDir = defaultCacheDir(), ...settings } = options
+    const { cacheDir = defaultCacheDir(), connectTimeout, extraCaCertificates, ...settings } = options
     return Layer.provide(ImageManager.layer({ ...settings, cacheDir }), [
       NodeHasher.layer,
       NodeHost.layer,
       Files.layer,
       NodePath.layer,
-      NodeHttpClient.layer(options)
+      NodeHttpClient.layer({ connectTimeout, extraCaCertificates })
     ])
   })
 

@@ -5,10 +5,20 @@ import * as ConfigError from "effect/ConfigError"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 
-/** `~/.smolvm/images`, the cache directory that the reference implementation uses too. A blank `HOME` counts as unset. */
-export const defaultCacheDir = (): string => {
-  const home = homedir()
-  return join(home.trim() === "" ? userInfo().homedir : home, ".smolvm", "images")
+/**
+ * `~/.smolvm/images`, the cache directory that the reference implementation uses too. A blank `HOME` counts as unset. For a user
+ * without a home it is below `/nonexistent`, which nobody can make: a failure that names it, not a cache in the working
+ * directory.
+ */
+export const defaultCacheDir = (): string => join(homeDirectory(), ".smolvm", "images")
+
+const homeDirectory = (): string => {
+  try {
+    const home = homedir()
+    return home.trim() === "" ? userInfo().homedir : home
+  } catch {
+    return "/nonexistent" // as Debian names it
+  }
 }
 
 /** What the environment says; a variable that is not set, or blank, says nothing. */

@@ -57,10 +57,11 @@ export class Thread {
     this.worker.postMessage([this.requests, request])
   }
 
-  readonly stop = Effect.promise(() => {
+  /** From this very moment on nobody is placed on it any more. */
+  readonly end = (): Promise<unknown> => {
     this.stopping = true
     return this.worker.terminate()
-  })
+  }
 
   private settle(request: number, answer: Effect.Effect<unknown>) {
     const resume = this.waiting.get(request)
@@ -123,10 +124,16 @@ export const layer: Layer.Layer<Threads> = Layer.scoped(
         return undefined
       }
     }
-    yield* Effect.addFinalizer(() => {
-      closed = true
-      return Effect.forEach(running().filter(isIdle), ({ stop }) => stop, { discard: true })
-    })
+    yield* Effect.addFinalizer(() =>
+      Effect.promise(() => {
+        closed = true
+        return Promise.all(
+          running()
+            .filter(isIdle)
+            .map(({ end }) => end())
+        )
+      })
+    )
     const placeOn = (pick: () => Thread | undefined) =>
       Effect.acquireRelease(
         Effect.sync((): Place | undefined => {
@@ -142,7 +149,7 @@ export const layer: Layer.Layer<Threads> = Layer.scoped(
             const { id, thread } = place
             thread.digests.delete(id)
             thread.post({ what: "forget", id })
-            return closed && isIdle(thread) ? thread.stop : Effect.void
+            return closed && isIdle(thread) ? Effect.promise(thread.end) : Effect.void
           })
       )
     return { place: placeOn(() => idle() ?? start() ?? leastBusy()), idlePlace: placeOn(idle), running }

@@ -5,6 +5,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import { RequestError } from "@effect/platform/HttpClientError"
 import type { HttpClientRequest } from "@effect/platform/HttpClientRequest"
 import * as NodeStream from "@effect/platform-node/NodeStream"
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -29,7 +30,7 @@ export interface Settings {
 }
 
 /** An HttpClient on undici's dispatchers. */
-export const make = (settings: Settings): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
+export const make = (settings: Settings): Effect.Effect<HttpClient.HttpClient, Cause.UnknownException, Scope.Scope> =>
   Effect.map(makeDispatchers(settings), ({ demand, plain, secure }) =>
     HttpClient.make((request, url, signal) =>
       Effect.flatMap(encode(request), ({ body, contentType }) => {
@@ -157,7 +158,7 @@ const isAsyncIterable = (value: unknown): value is AsyncIterable<unknown> =>
 const makeDispatchers = Effect.fnUntraced(function* (settings: Settings) {
   const { connectTimeout, extraCaCertificates, proxies } = settings
   // Its agents for proxies call what only the whole of it adds to a dispatcher.
-  if (proxies.http !== undefined || proxies.https !== undefined) yield* Effect.promise(() => import("undici"))
+  if (proxies.http !== undefined || proxies.https !== undefined) yield* Effect.tryPromise(() => import("undici"))
   const timeout = Duration.toMillis(connectTimeout)
   const connect = { timeout, ...trusting(extraCaCertificates) }
   const secureConnector = makeConnector(connect)
@@ -170,7 +171,7 @@ const makeDispatchers = Effect.fnUntraced(function* (settings: Settings) {
   const viaProxy = ({ isSocks, token }: Proxy): Partial<ProxyAgent.Options> => ({
     // The connection to the proxy itself is not ready before it has answered the CONNECT. Zero waits for ever.
     clientFactory: (origin, options) =>
-      new Pool(origin, { ...options, headersTimeout: Number.isFinite(timeout) ? timeout : 0 }),
+      new Pool(origin, { ...options, headersTimeout: Number.isFinite(timeout) ? Math.ceil(timeout) : 0 }),
     ...(token === undefined ? {} : { token }),
     // With it, a SOCKS proxy would be spoken to in TLS.
     ...(isSocks ? {} : { proxyTls: connect })

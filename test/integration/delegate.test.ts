@@ -162,6 +162,24 @@ it.scoped("a digest that begins while the last thread of a closed Layer ends get
   })
 )
 
+it.scopedLive("a digest that begins while a Layer ends its threads one after the other gets one of its own", () =>
+  Effect.gen(function* () {
+    const closing = yield* Scope.make()
+    const { start } = Context.get(yield* Layer.buildWithScope(NodeHasher.layer, closing), Hasher.Hasher)
+    const one = Effect.scoped(
+      Effect.delay(
+        Effect.flatMap(start({ size: large, busy: true }), ({ finish }) => finish),
+        0
+      )
+    )
+    yield* Effect.scoped(Effect.all([start({ size: large, busy: true }), start({ size: large, busy: true })]))
+    const ending = yield* Effect.fork(Scope.close(closing, Exit.void))
+    yield* Effect.yieldNow()
+    yield* one
+    yield* Fiber.join(ending)
+  })
+)
+
 describe("a process whose last thread ends", () => {
   it("lives until it has", () => {
     const program = `

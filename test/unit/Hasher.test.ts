@@ -189,7 +189,7 @@ describe("NodeHasher", () => {
         const { running } = yield* Threads.Threads
         const [first, second] = [yield* start({ size: large, busy: true }), yield* start({ size: large, busy: true })]
         yield* first.update(abc)
-        yield* Effect.forEach(running(), ({ stop }) => stop)
+        yield* Effect.forEach(running(), ({ end }) => Effect.promise(end))
         const lost = yield* Effect.exit(Effect.zipRight(first.update(abc), second.finish))
         assert.isTrue(Exit.isFailure(lost) && Cause.isDie(lost.cause))
         for (const known of [{ size: mebibyte }, { size: large, busy: true }]) {

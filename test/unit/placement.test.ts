@@ -9,9 +9,20 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/TestClock"
 import { ImageManager, ImageSource } from "../../src/index.js"
-import { MemoryFileSystem } from "../../src/testing/index.js"
-import { assertMessage, ensure, kernelPath, layerOf, pinned, rootfsPath, serve, unpinned } from "./memoryWorld.js"
+import { MemoryFileSystem, StubHttpClient } from "../../src/testing/index.js"
+import {
+  assertMessage,
+  digestOf,
+  ensure,
+  kernelPath,
+  layerOf,
+  pinned,
+  rootfsPath,
+  serve,
+  unpinned
+} from "./memoryWorld.js"
 
 describe("a copy of a file that another image has", () => {
   const registry = {
@@ -219,18 +230,26 @@ describe("an update", () => {
     })
   )
 
-  it.live("is interrupted while it copies what it is about to replace", () =>
+  it.live("that is interrupted copies no further file that it was about to replace", () =>
     Effect.gen(function* () {
       const inner = yield* MemoryFileSystem.make
       yield* ensure({ fs: inner, ...versions(1) })
       const copying = yield* Deferred.make<void>()
+      const done = yield* Deferred.make<void>()
+      let copies = 0
       const fs = MemoryFileSystem.faulty(inner, ({ method }) => {
         if (method === "link") return Effect.fail("EPERM")
-        return method === "copyFile" ? Effect.zipRight(Deferred.succeed(copying, undefined), Effect.never) : Effect.void
+        if (method !== "copyFile") return Effect.void
+        copies++
+        return Effect.zipRight(Deferred.succeed(copying, undefined), Deferred.await(done))
       })
       const updating = yield* Effect.fork(ensure({ fs, ...versions(2) }))
       yield* Deferred.await(copying)
-      yield* Fiber.interrupt(updating)
+      const interrupting = yield* Effect.fork(Fiber.interrupt(updating))
+      yield* Effect.sleep(20)
+      yield* Deferred.succeed(done, undefined)
+      yield* Fiber.join(interrupting)
+      assert.strictEqual(copies, 1)
       assert.deepStrictEqual(yield* standing(inner), ["kernel 1", "rootfs 1"])
       assert.deepStrictEqual(yield* inner.readDirectory("/cache/.smolvm-images/staging"), [])
     })
@@ -375,6 +394,13 @@ it.effect("a registry of somebody's own can name no file outside of the cache", 
       assertMessage(yield* operation, /Invalid registry: image\.rootfs\.filename: /)
     }
     assert.deepStrictEqual(yield* fs.readDirectory("/outside"), [])
+
+    const mutable = new ImageSource.ImageSource({ kernel, rootfs })
+    const changing = { ...world, registry: { ...world.registry, get: () => Effect.succeed(Option.some(mutable)) } }
+    yield* ensure(changing)
+    Object.assign(mutable.rootfs, { filename: "../../outside/rootfs" })
+    yield* ensure(changing)
+    assert.deepStrictEqual(yield* fs.readDirectory("/outside"), [])
   })
 )
 
@@ -394,6 +420,59 @@ it.live("wrong bytes of the only source are not announced as a new beginning: no
     assert.notInclude(tags, "Restarted")
   })
 )
+
+describe("bytes that were found wrong", () => {
+  const good = "good kernel bytes"
+  const registry = {
+    image: {
+      kernel: { url: ["http://host/busy", "http://host/wrong"] as const, sha256: digestOf(good) },
+      rootfs: pinned("rootfs", "rootfs")
+    }
+  }
+  const files = { rootfs: "rootfs", wrong: "evil kernel bytes" }
+  const busy = { status: 503, headers: { "retry-after": "60" } }
+  const stagedKernel = Effect.fnUntraced(function* (fs: FileSystem.FileSystem) {
+    const staging = "/cache/.smolvm-images/staging"
+    const [name] = (yield* fs.readDirectory(staging, { recursive: true })).filter((path) => path.includes("kernel"))
+    return `${staging}/${name}`
+  })
+
+  it.effect("are gone before the pause in which the process may be killed", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const options = { retry: ImageManager.retrySchedule }
+      const world = { fs, registry, routes: { ...serve(files), "http://host/busy": busy }, options }
+      const ensuring = yield* Effect.fork(ensure(world))
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* fs.readFileString(yield* stagedKernel(fs)), "")
+      yield* Fiber.interrupt(ensuring)
+    })
+  )
+
+  it.effect("that somebody left are fetched anew, though the server says that there are no more", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const left = `/cache/.smolvm-images/staging/unknown.0/kernel.${digestOf(good)}.part`
+      yield* fs.makeDirectory(left.replace(/\/[^/]*$/, ""), { recursive: true })
+      yield* fs.writeFileString(left, "evil kernel bytes")
+      const asked: Array<string | undefined> = []
+      const world = {
+        fs,
+        registry: { image: { kernel: pinned("kernel", good), rootfs: pinned("rootfs", "rootfs") } },
+        routes: {
+          ...serve(files),
+          "http://host/kernel": (request: StubHttpClient.Request) => {
+            asked.push(request.headers["range"])
+            return StubHttpClient.file(good)(request)
+          }
+        },
+        host: { isAlive: () => Effect.succeedSome(false) }
+      }
+      assert.isTrue(Either.isRight(yield* ensure(world)))
+      assert.deepStrictEqual(asked, ["bytes=17-", undefined])
+    })
+  )
+})
 
 describe("verifyImage", () => {
   it.effect("writes nothing, not even the digest of an unpinned file", () =>

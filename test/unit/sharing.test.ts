@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
 import * as TestClock from "effect/TestClock"
 import { ImageManager } from "../../src/index.js"
 import { MemoryFileSystem, StubHttpClient } from "../../src/testing/index.js"
@@ -77,6 +78,42 @@ describe("a download", () => {
       assertMessage(yield* Fiber.join(offline), /offline mode forbids fetching it/)
       assert.isTrue(Either.isRight(yield* Fiber.join(online)))
     })
+  )
+
+  it.live("goes on with the clients of those who want it, not of who waits with other credentials", () =>
+    Effect.gen(function* () {
+      const fs = yield* MemoryFileSystem.make
+      const begun = yield* Deferred.make<void>()
+      const goOn = yield* Deferred.make<void>()
+      const asked: Array<string> = []
+      const build = (who: string, token: string) => {
+        const routes: StubHttpClient.Routes = ({ headers, url }) => {
+          if (url === "http://host/kernel") return StubHttpClient.file("kernel")
+          asked.push(`${who} ${headers["authorization"]}`)
+          if (who !== "first") return StubHttpClient.file("rootfs")
+          return () =>
+            Deferred.succeed(begun, undefined).pipe(Effect.zipRight(Deferred.await(goOn)), Effect.as({ status: 503 }))
+        }
+        const { sha256, url } = pinned("rootfs", "rootfs")
+        const rootfs = { url: { url, headers: { authorization: token } }, sha256 }
+        const registry = { image: { kernel: pinned("kernel", "kernel"), rootfs } }
+        return Effect.map(
+          Layer.build(layerOf({ fs, registry, routes, options: { retry: Schedule.recurs(3) } })),
+          (context) => Context.get(context, ImageManager.ImageManager).ensureImage("image")
+        )
+      }
+      const first = yield* Effect.fork(yield* build("first", "A"))
+      yield* Deferred.await(begun)
+      const other = yield* Effect.fork(yield* build("other", "B"))
+      yield* Effect.sleep(20)
+      const second = yield* Effect.fork(yield* build("second", "A"))
+      yield* Effect.sleep(20)
+      yield* Fiber.interrupt(first)
+      yield* Deferred.succeed(goOn, undefined)
+      yield* Fiber.join(second)
+      yield* Fiber.join(other)
+      assert.deepStrictEqual(asked, ["first A", "second A"])
+    }).pipe(Effect.scoped)
   )
 
   it.live("that nobody wants any more ends, even when somebody waits for another one of that image", () =>
