@@ -506,6 +506,48 @@ describe("the program", () => {
     })
   )
 
+  it.scopedLive("standard error that cannot be written stops nothing", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const box = yield* sandbox
+      const registry = serveImages(server, box, two)
+      const ensured = yield* box.run(["ensure", "one", "--json", "--registry", registry], { stderr: "/dev/full" })
+      assert.strictEqual(ensured.code, 0)
+      assert.include(ensured.stdout, join(box.cacheDir, "one/rootfs.ext4"))
+      assert.strictEqual((yield* box.run(["list"], { stdout: "/dev/full", stderr: "/dev/full" })).code, 6)
+    })
+  )
+
+  it.scopedLive("a proxy that cannot be used is of no matter to who makes no request", () =>
+    Effect.gen(function* () {
+      const server = yield* FaultServer.make
+      const box = yield* sandbox
+      const registry = serveImages(server, box, two)
+      const run = (...args: ReadonlyArray<string>) =>
+        box.run([...args, "one", "--registry", registry], { env: { HTTP_PROXY: "ftp://proxy.test" } })
+      expectError(yield* run("ensure"), /Invalid HTTP_PROXY/, /--help/)
+      yield* box.run(["ensure", "one", "--registry", registry])
+      for (const args of [["verify"], ["ensure", "--offline"], ["remove"]]) {
+        assert.strictEqual((yield* run(...args)).code, 0, args.join(" "))
+      }
+    })
+  )
+
+  it.scopedLive("--progress json tells of failures as events: of wrong usage too, and when quiet", () =>
+    Effect.gen(function* () {
+      const box = yield* sandbox
+      for (const [args, reason] of [
+        [["frob", "--progress", "json"], "UsageError"],
+        [["ensure", "--progress=json"], "UsageError"],
+        [["ensure", "nobody", "-q", "--progress", "json"], "UnknownImage"]
+      ] as const) {
+        const { stderr } = yield* box.run(args)
+        const line = Schema.decodeUnknownSync(Schema.parseJson(Output.Line))(stderr.trimEnd())
+        assert.strictEqual(line._tag === "Error" ? line.error.reason : line._tag, reason)
+      }
+    })
+  )
+
   it.scopedLive("runs without node_modules, from anywhere, and through a link", () =>
     Effect.gen(function* () {
       const box = yield* sandbox

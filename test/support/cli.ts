@@ -33,21 +33,24 @@ export interface Sandbox {
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly cwd?: string
-  /** A file that standard output goes to; what goes there is not in the outcome. */
+  /** Files that standard output and standard error go to; what goes there is not in the outcome. */
   readonly stdout?: string
+  readonly stderr?: string
   /** When standard error holds this, the process gets this signal, once: asked twice, it leaves without cleaning up. */
   readonly signal?: { readonly when: string; readonly name: NodeJS.Signals }
 }
 
 const start = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>>, options: RunOptions) =>
   Effect.async<Outcome>((resume) => {
-    const target = options.stdout === undefined ? undefined : openSync(options.stdout, "w")
+    const [out, err] = [options.stdout, options.stderr].map((file) =>
+      file === undefined ? "pipe" : openSync(file, "w")
+    )
     const child = spawn(process.execPath, [bin, ...args], {
       env: { ...env, ...options.env },
       cwd: options.cwd ?? env["HOME"],
-      stdio: ["ignore", target ?? "pipe", "pipe"]
+      stdio: ["ignore", out, err]
     })
-    if (target !== undefined) closeSync(target)
+    for (const file of [out, err]) if (typeof file === "number") closeSync(file)
     let stdout = ""
     let stderr = ""
     child.stdout?.setEncoding("utf8").on("data", (text: string) => {

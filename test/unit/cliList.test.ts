@@ -26,6 +26,23 @@ describe("list in a window", () => {
     ])
   })
 
+  it("that one long name would fill still says what is cached", () => {
+    const long: Listed = { name: "n".repeat(104), cached: true, size: 1000 }
+    assert.deepStrictEqual(lines([long, ...images], 40), [
+      "NAME                     CACHED  SIZE",
+      "nnnnnnnnnnnnnnnnnnnn...  cached  1.0 kB",
+      "alpine                   cached  52.4 MB",
+      "quickstart-x86_64        -       -"
+    ])
+  })
+
+  it("cuts no character in two", () => {
+    const emoji: Listed = { name: "a", description: "🐧".repeat(40), cached: false }
+    for (let columns = 30; columns < 60; columns++) {
+      for (const line of lines([emoji], columns)) assert.notMatch(line, /\ud83d(?![\udc00-\udfff])/)
+    }
+  })
+
   it("is never wider than the window", () => {
     for (let columns = 3; columns < 90; columns++) {
       for (const line of lines(images, columns)) assert.isAtMost(line.length, columns)

@@ -8,6 +8,8 @@ import * as Quick from "./quick.js"
 import { colour, writeOut } from "./streams.js"
 import { errorLines } from "./text.js"
 
+process.stderr.on("error", () => {}) // who does not listen any more is not told
+
 const asked = Option.getRight(parse(process.argv.slice(2)))
 
 const quick =

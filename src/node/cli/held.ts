@@ -77,9 +77,13 @@ export const list = (cacheDir: string, entries: ReadonlyArray<Entry>): Effect.Ef
 
 const titles = ["NAME", "ARCH", "CACHED", "SIZE", "DESCRIPTION"] as const
 
+/** Never in the middle of a character. */
+const cut = (text: string, width: number): string =>
+  text.length <= width ? text : `${text.slice(0, Math.max(0, width - 3)).replace(/[\ud800-\udbff]$/, "")}...`
+
 /**
  * The listing for people. Where a window is too narrow for it, descriptions are cut, then they go, then the architecture
- * does; what is left is cut.
+ * does, then names are cut.
  */
 export const lines = (
   images: ReadonlyArray<Listed>,
@@ -92,16 +96,20 @@ export const lines = (
     SIZE: size === undefined ? "-" : bytes(size),
     DESCRIPTION: plain(description ?? "")
   }))
-  const tableOf = (...shown: ReadonlyArray<(typeof titles)[number]>) =>
-    table([shown, ...rows.map((row) => shown.map((title) => row[title]))])
+  const tableOf = (shown: ReadonlyArray<(typeof titles)[number]>, longestName = Number.POSITIVE_INFINITY) =>
+    table([
+      shown,
+      ...rows.map((row) => shown.map((title) => (title === "NAME" ? cut(row[title], longestName) : row[title])))
+    ])
   const widthOf = (text: ReadonlyArray<string>) => Math.max(...text.map(({ length }) => length))
 
-  const brief = tableOf("NAME", "ARCH", "CACHED", "SIZE")
+  const brief = tableOf(["NAME", "ARCH", "CACHED", "SIZE"])
+  const roomForNames = columns - widthOf(tableOf(["CACHED", "SIZE"])) - 2
   const fitting =
     widthOf(brief) + 2 + "DESCRIPTION".length <= columns
-      ? tableOf(...titles)
+      ? tableOf(titles)
       : widthOf(brief) <= columns
         ? brief
-        : tableOf("NAME", "CACHED", "SIZE")
-  return fitting.map((line) => (line.length <= columns ? line : `${line.slice(0, Math.max(0, columns - 3))}...`))
+        : tableOf(["NAME", "CACHED", "SIZE"], roomForNames)
+  return fitting.map((line) => cut(line, columns))
 }

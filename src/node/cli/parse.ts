@@ -140,10 +140,14 @@ const checkArguments = (
     : usage(`${call} does not take the argument ${quote(extra)}.`, command)
 }
 
-/** Whether JSON is asked for, even by a command line that makes no sense. */
-export const wantsJson = (args: ReadonlyArray<string>): boolean => {
+/** Whether the result and the events are asked for as JSON, even by a command line that makes no sense. */
+export const wantsJson = (args: ReadonlyArray<string>): { readonly json: boolean; readonly events: boolean } => {
   const end = args.indexOf("--")
-  return args.slice(0, end === -1 ? args.length : end).includes("--json")
+  const options = args.slice(0, end === -1 ? args.length : end)
+  const events = options.some(
+    (word, at) => word === "--progress=json" || `${word}=${options[at + 1]}` === "--progress=json"
+  )
+  return { json: options.includes("--json"), events }
 }
 
 /** What a command line (without the program's name) asks for. */

@@ -54,6 +54,8 @@ const levelOf = ({ logLevel, quiet }: Flags): LogLevel.LogLevel =>
 
 export const make = (flags: Flags): Reporter => {
   const mode = modeOf(flags)
+  /** For a program, quiet or not. */
+  const json = flags.progress === "json"
   let screen = Terminal.plainScreen
   let state = Progress.initial
   let listening = false
@@ -70,7 +72,7 @@ export const make = (flags: Flags): Reporter => {
       ...(Cause.isEmpty(cause) ? [] : [Cause.pretty(cause)])
     ].join(" ")
     const tags = Object.fromEntries(HashMap.toEntries(annotations))
-    if (mode === "json") {
+    if (json) {
       const level = logLevel._tag
       screen.print(Output.line({ _tag: "Log", level, message: text, annotations: tags }))
       return
@@ -129,7 +131,7 @@ export const make = (flags: Flags): Reporter => {
       ),
     fail: (failure, details) =>
       Effect.sync(() => {
-        if (mode === "json") return screen.print(Output.line({ _tag: "Error", error: failure }))
+        if (json) return screen.print(Output.line({ _tag: "Error", error: failure }))
         for (const line of errorLines(Streams.colour.stderr, failure)) screen.print(line)
         if (flags.verbose) for (const line of details) screen.print(line)
       })

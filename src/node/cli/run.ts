@@ -37,7 +37,7 @@ export const run = (given: Run): Effect.Effect<Result, ImageError | ValueError |
     const work = (use: (commands: typeof import("./work.js")) => ReturnType<typeof import("./work.js").remove>) =>
       Effect.flatMap(
         Effect.promise(() => import("./work.js")),
-        (commands) => Effect.provide(use(commands), commands.layer(flags, settings))
+        (commands) => Effect.provide(use(commands), commands.layer(command, flags, settings))
       )
     const result = () => {
       switch (command) {

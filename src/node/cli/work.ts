@@ -1,4 +1,5 @@
 // The commands that work on the cache. Loaded when one is called.
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as NodePath from "@effect/platform-node/NodePath"
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -13,6 +14,7 @@ import * as Files from "../files.js"
 import * as NodeHasher from "../NodeHasher.js"
 import * as NodeHost from "../NodeHost.js"
 import * as NodeHttpClient from "../NodeHttpClient.js"
+import * as Spec from "./commands.js"
 import * as Failure from "./failure.js"
 import * as Output from "./output.js"
 import type { Flags } from "./parse.js"
@@ -23,8 +25,14 @@ import { table } from "./text.js"
 
 type Command = Effect.Effect<Result.Result, ImageError | ValueError, ImageManager.ImageManager>
 
+/** For what makes no request. It asks nobody how to, so that a proxy which cannot be used is none of its business. */
+const noClient = Layer.sync(HttpClient.HttpClient, () =>
+  HttpClient.make(() => Effect.dieMessage("a request where none may be made"))
+)
+
 /** The manager, on the services of the light commands. */
 export const layer = (
+  command: Spec.CommandSpec,
   flags: Flags,
   { cacheDir, offline }: Settings
 ): Layer.Layer<ImageManager.ImageManager, ValueError, Registry> =>
@@ -33,7 +41,7 @@ export const layer = (
     NodeHasher.layer,
     NodeHost.layer,
     NodePath.layer,
-    NodeHttpClient.layer()
+    offline || command !== Spec.ensure ? noClient : NodeHttpClient.layer()
   ])
 
 export const ensure = (names: ReadonlyArray<string>, reporter: Reporter): Command =>
