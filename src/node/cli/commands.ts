@@ -112,7 +112,7 @@ export const list: CommandSpec = {
   words: ["list"],
   arguments: [],
   summary: "List the images of the registry.",
-  details: ["Tells name, architecture, whether it is cached, its size on disk, and a description. Reads no image."]
+  details: ["Tells name, architecture, whether it is cached, its size, and a description. Reads no image."]
 }
 
 export const ensure: CommandSpec = {
@@ -191,5 +191,5 @@ export const exitCodes: ReadonlyArray<readonly [code: number, meaning: string]> 
   [unwritable, "the cache or the output cannot be read or written, or the disk is full"],
   [7, "not cached or damaged, and offline mode forbids fetching it"],
   [70, "a bug in smolvm-images"],
-  [130, "interrupted (143: terminated)"]
+  [130, "interrupted (143: terminated, 129: hung up)"]
 ]
