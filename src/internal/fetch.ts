@@ -111,11 +111,10 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
         transferAsset({ ...options, client, report, claimSpace: space.claim }, subject, asset, urls, expected, staged)
       const download = Effect.flatMap(sourcesOf(state), transfer)
       const copies = yield* copiesOf(file)
-      const startOver = Effect.suspend(() =>
-        Effect.zipRight(staged.position() > 0 ? report.restarts : Effect.void, staged.restart)
-      )
       const sha256 = yield* (
-        copies.length === 0 ? download : Effect.catchAll(transfer(copies), () => Effect.zipRight(startOver, download))
+        copies.length === 0
+          ? download
+          : Effect.catchAll(transfer(copies), () => Effect.zipRight(staged.restart, download))
       ).pipe(
         Effect.tap(() => staged.sync),
         Effect.catchIf((error) => error.reason === "NoSpace", space.explain)

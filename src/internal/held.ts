@@ -67,20 +67,13 @@ export const makeTransfer = (
   report
 })
 
-/** Throw away what the transfer holds, without a word. */
-export const discard = (transfer: Transfer): Effect.Effect<void, ImageError> =>
+/** Throw away what the transfer holds. */
+export const startOver = (transfer: Transfer): Effect.Effect<void, ImageError> =>
   Effect.suspend(() => {
     transfer.held = nothing
     if (transfer.staged.position() === 0) return Effect.void
     transfer.restarts++
     return transfer.staged.restart
-  })
-
-/** Throw away what the transfer holds, and begin again. */
-export const startOver = (transfer: Transfer): Effect.Effect<void, ImageError> =>
-  Effect.suspend(() => {
-    const told = transfer.staged.position() === 0 ? Effect.void : transfer.report.restarts
-    return Effect.zipRight(discard(transfer), told)
   })
 
 /** Take the next bytes of the file. */

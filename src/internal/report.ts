@@ -9,13 +9,12 @@ import * as Telemetry from "./telemetry.js"
 
 /** What a transfer tells of itself: events for those who listen, and metrics. */
 export interface Report {
-  /** A body begins; the bytes that follow come from `url`. */
+  /** A body begins; the bytes that follow come from `url`. It tells, too, when what was told of before is gone. */
   readonly begins: (transfer: Transfer, url: string) => Effect.Effect<void>
   /** Bytes were taken. Costs nothing while nobody listens, and is told ten times a second at most. */
   readonly moves: (transfer: Transfer) => Effect.Effect<void>
   /** Nothing more comes of a body, if it had begun at all. */
   readonly ends: (transfer: Transfer) => Effect.Effect<void>
-  readonly restarts: Effect.Effect<void>
   readonly retries: (url: string, detail: string, delay: Duration.Duration) => Effect.Effect<void>
   readonly verifies: Effect.Effect<void>
 }
@@ -27,6 +26,8 @@ export const make = (progress: Progress, about: { readonly image: string; readon
   let current: Transfer | undefined
   /** What transfers before the current one took: a nearby copy is one, and a download, when that is bad, another. */
   let earlier = 0
+  /** Where the body before this one ended. */
+  let reached = 0
   let url = ""
   let begun = false
   let receivedBefore = 0
@@ -61,10 +62,10 @@ export const make = (progress: Progress, about: { readonly image: string; readon
         began = clock.unsafeCurrentTimeMillis()
         receivedBefore = transfer.received
         const position = transfer.staged.position()
-        return Effect.zipRight(
-          position === 0 ? Effect.void : progress.tell(() => ({ _tag: "Resuming", ...about, url, position })),
-          tellNow(transfer, began)
-        )
+        const restarted = position < reached ? progress.tell(() => ({ _tag: "Restarted", ...about })) : Effect.void
+        const resumed =
+          position > 0 ? progress.tell(() => ({ _tag: "Resuming", ...about, url, position })) : Effect.void
+        return restarted.pipe(Effect.zipRight(resumed), Effect.zipRight(tellNow(transfer, began)))
       }),
     moves: (transfer) =>
       progress.isHeard()
@@ -78,12 +79,12 @@ export const make = (progress: Progress, about: { readonly image: string; readon
         // It broke before its first byte: what there is to tell and count is that of the body before it, and done.
         if (!begun) return Effect.void
         begun = false
+        reached = transfer.staged.position()
         return Effect.zipRight(
           tellNow(transfer, clock.unsafeCurrentTimeMillis()),
           Metric.incrementBy(Telemetry.bytesReceived, transfer.received - receivedBefore)
         )
       }),
-    restarts: progress.tell(() => ({ _tag: "Restarted", ...about })),
     retries: (from, detail, delay) =>
       Effect.zipRight(
         Metric.increment(Telemetry.retries),

@@ -13,7 +13,7 @@ import type { Asset } from "../ImageSource.js"
 import type { Sha256 } from "../Sha256.js"
 import { type AttemptOptions, attempt } from "./attempt.js"
 import { AttemptFailure, revise, type Subject } from "./failure.js"
-import { discard, makeTransfer, startOver, type Transfer } from "./held.js"
+import { makeTransfer, startOver, type Transfer } from "./held.js"
 import type { Report } from "./report.js"
 import type { Staged } from "./staging.js"
 
@@ -106,20 +106,21 @@ export const transferAsset = Effect.fnUntraced(function* (
     if (Either.isRight(result)) return result.right
 
     const failure = yield* honourRetryAfter(options, source, result.left)
-    const isWrong = failure.reason === "ChecksumMismatch"
     const giveUp = (why?: string) =>
       summarize(subject, asset, sources, { source, failure }, transfer.requests, [
         whole ? "a file put together from several responses had the wrong SHA-256 and was thrown away" : undefined,
         why
       ])
-    if (isWrong && transfer.held.responses > 1 && !whole) {
-      whole = true
-      yield* Effect.logWarning(`${source.url.display}: ${failure.detail}; fetching it again in one piece`)
+    if (failure.reason === "ChecksumMismatch") {
+      const pieces = transfer.held.responses
+      // At once: who is killed in a pause leaves nothing wrong behind to go on with.
       yield* startOver(transfer)
-      continue
+      if (pieces > 1 && !whole) {
+        whole = true
+        yield* Effect.logWarning(`${source.url.display}: ${failure.detail}; fetching it again in one piece`)
+        continue
+      }
     }
-    // At once: who is killed in the pause leaves nothing wrong behind to go on with. It is told when there is a next attempt.
-    if (isWrong) yield* discard(transfer)
     if (transfer.restarts > options.maxRestarts) {
       return yield* giveUp(
         `it began again from zero ${transfer.restarts} times, more than the ${options.maxRestarts} allowed`
@@ -143,7 +144,6 @@ export const transferAsset = Effect.fnUntraced(function* (
       if (exhausted) return yield* giveUp()
     }
     yield* sleepUntil(sources[next]?.notBefore ?? 0, options.maxRetryAfter)
-    if (isWrong) yield* report.restarts
     current = next
   }
 })

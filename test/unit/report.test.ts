@@ -24,7 +24,7 @@ interface World {
   readonly disk: FileSystem.FileSystem
 }
 
-type Told = Extract<Progress.Event, { readonly _tag: "Downloading" }>
+type Told = Extract<Progress.Event, { readonly _tag: "Downloading" | "Restarted" }>
 
 /** Ensure an image; with what was told of its rootfs, and the bytes that the metric grew by. */
 const ensure = Effect.fnUntraced(function* ({ disk, images, routes }: World, name: string) {
@@ -45,7 +45,7 @@ const ensure = Effect.fnUntraced(function* ({ disk, images, routes }: World, nam
     Stream.takeUntil(({ _tag }) => _tag === "Done" || _tag === "Failed"),
     Stream.runForEach((event) =>
       Effect.sync(() => {
-        if (event._tag === "Downloading" && event.asset === "rootfs") told.push(event)
+        if ((event._tag === "Downloading" || event._tag === "Restarted") && event.asset === "rootfs") told.push(event)
       })
     ),
     Effect.fork
@@ -59,7 +59,10 @@ const ensure = Effect.fnUntraced(function* ({ disk, images, routes }: World, nam
   yield* Fiber.join(listening)
   return {
     result,
-    told: told.map(({ position, received }) => ({ position, received })),
+    told: told.flatMap((event) =>
+      event._tag === "Downloading" ? [{ position: event.position, received: event.received }] : []
+    ),
+    tags: told.map(({ _tag }) => _tag),
     counted: (yield* counted) - before
   }
 })
@@ -142,8 +145,9 @@ describe("received bytes", () => {
       }
       expectImage((yield* ensure({ images, routes, disk }, "a")).result)
       yield* disk.writeFile("/cache/a/rootfs.ext4", new Uint8Array(5000).fill(2))
-      const { counted, result, told } = yield* ensure({ images, routes, disk }, "b")
+      const { counted, result, tags, told } = yield* ensure({ images, routes, disk }, "b")
       expectImage(result)
+      assert.deepStrictEqual(tags, ["Downloading", "Downloading", "Restarted", "Downloading", "Downloading"])
       assert.deepStrictEqual(told, [
         { received: 0, position: 0 },
         { received: 5000, position: 5000 },
