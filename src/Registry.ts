@@ -19,7 +19,7 @@ import { ImageError, ValueError } from "./ImageError.js"
 import { ImageName } from "./ImageName.js"
 import { ImageSource } from "./ImageSource.js"
 import { builtInImages } from "./internal/builtInImages.js"
-import { checkSource } from "./internal/checkSource.js"
+import { checkSource, strict } from "./internal/checkSource.js"
 import { notA, type Problem, parseProblems } from "./internal/parseProblems.js"
 import { codeOf, sanitizeCause } from "./internal/redact.js"
 
@@ -48,8 +48,6 @@ export class Registry extends Context.Tag("smolvm-images/Registry")<
  * @category models
  */
 export type Images = Readonly<Record<string, typeof ImageSource.Encoded | ImageSource>>
-
-const strict = { errors: "all", onExcessProperty: "error" } as const
 
 const decodeName = ParseResult.decodeUnknownEither(ImageName, strict)
 

@@ -3,7 +3,8 @@ import * as ParseResult from "effect/ParseResult"
 import { ImageSource } from "../ImageSource.js"
 import { type Problem, parseProblems } from "./parseProblems.js"
 
-const strict = { errors: "all", onExcessProperty: "error" } as const
+/** Everything that is wrong at once, a misspelt key included. */
+export const strict = { errors: "all", onExcessProperty: "error" } as const
 
 const decodeSource = ParseResult.decodeUnknownEither(ImageSource, strict)
 const encodeSource = ParseResult.encodeUnknownEither(ImageSource, strict)

@@ -35,19 +35,17 @@ export const make = Effect.fnUntraced(function* (directories: Directories, recor
     )
 
   /** Who removed an unpinned file does not want what takes its place to be compared with it. */
-  const forgetPredecessor = ({ file: { asset, filename, image }, sha256 }: Placement) =>
-    asset.sha256 === undefined
-      ? Effect.whenEffect(
-          records.forget(image, filename),
-          Effect.map(
-            records.read(image, filename),
-            Option.exists((record) => record.sha256 !== sha256)
-          )
-        )
-      : Effect.void
+  const forgetPredecessor = ({ file: { filename, image }, sha256 }: Placement) =>
+    Effect.whenEffect(
+      records.forget(image, filename),
+      Effect.map(
+        records.read(image, filename),
+        Option.exists((record) => record.sha256 !== sha256)
+      )
+    )
 
-  const trust = ({ file: { asset, filename, image }, sha256 }: Placement) =>
-    asset.sha256 === undefined ? records.write(image, filename, { version: 1, sha256 }) : Effect.void
+  const trust = ({ file: { filename, image }, sha256 }: Placement) =>
+    records.write(image, filename, { version: 1, sha256 })
 
   /**
    * First a second name for everything that is replaced, then the renames, with nothing in between: the moment in which
@@ -55,6 +53,7 @@ export const make = Effect.fnUntraced(function* (directories: Directories, recor
    */
   const commit: Commit = Effect.fnUntraced(function* (image, placements) {
     const directory = directories.image(image)
+    const unpinned = placements.filter(({ file }) => file.asset.sha256 === undefined)
     yield* directories.ensure({ image }, directory)
     const steps = yield* Effect.forEach(placements, ({ file, from }) => {
       const subject: Subject = { image, asset: file.role }
@@ -67,7 +66,7 @@ export const make = Effect.fnUntraced(function* (directories: Directories, recor
       }))
     })
     yield* Effect.gen(function* () {
-      yield* Effect.forEach(placements, forgetPredecessor, { discard: true })
+      yield* Effect.forEach(unpinned, forgetPredecessor, { discard: true })
       for (const [index, step] of steps.entries()) {
         yield* Effect.tapError(step.place, () =>
           Effect.forEach(steps.slice(0, index), ({ restore }) => restore, { discard: true })
@@ -75,7 +74,7 @@ export const make = Effect.fnUntraced(function* (directories: Directories, recor
       }
       yield* directories.sync(directory)
       yield* directories.sync(directories.root)
-      yield* Effect.forEach(placements, trust, { discard: true })
+      yield* Effect.forEach(unpinned, trust, { discard: true })
     }).pipe(Effect.uninterruptible)
   })
 

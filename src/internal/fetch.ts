@@ -16,6 +16,7 @@ import type { Sha256 } from "../Sha256.js"
 import type { Cache, FileState } from "./cache.js"
 import type { CacheFile } from "./directories.js"
 import type { Subject } from "./failure.js"
+import { contentKey } from "./identity.js"
 import { exclusive } from "./keyedMutex.js"
 import { Locking } from "./lock.js"
 import type { Progress } from "./progress.js"
@@ -61,7 +62,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
   const { progress } = options
   const lock = yield* locking.make(directories, progress)
   const area = yield* StagingArea.make(directories)
-  const contentKey = (sha256: Sha256) => JSON.stringify([options.disk, directories.root, sha256])
+  const keyOf = (sha256: Sha256) => contentKey(options.disk, directories.root, sha256)
 
   const sourcesOf = (state: FileState) => {
     const { asset, image, role } = state.file
@@ -80,7 +81,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
 
   /** A file of the same content that is on this disk already, so it is said. */
   const copiesOf = ({ asset: { sha256 }, path: own }: CacheFile) => {
-    const nearby = sha256 === undefined ? undefined : whereabouts.get(contentKey(sha256))
+    const nearby = sha256 === undefined ? undefined : whereabouts.get(keyOf(sha256))
     return nearby === undefined || nearby === own
       ? Effect.succeed([])
       : path.toFileUrl(nearby).pipe(
@@ -129,15 +130,15 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
   const fetchShared = (directory: StagingArea.StagingDirectory, state: FileState, client: HttpClient.HttpClient) => {
     const fetching = fetchFile(directory, state, client)
     const { sha256 } = state.file.asset
-    return sha256 === undefined ? fetching : exclusive(contentKey(sha256))(fetching)
+    return sha256 === undefined ? fetching : exclusive(keyOf(sha256))(fetching)
   }
 
   const copyableUntilPlaced = (sha256: Sha256, staged: string): Effect.Effect<void, never, Scope.Scope> =>
     Effect.acquireRelease(
-      Effect.sync(() => void whereabouts.set(contentKey(sha256), staged)),
+      Effect.sync(() => void whereabouts.set(keyOf(sha256), staged)),
       () =>
         Effect.sync(() => {
-          if (whereabouts.get(contentKey(sha256)) === staged) whereabouts.delete(contentKey(sha256))
+          if (whereabouts.get(keyOf(sha256)) === staged) whereabouts.delete(keyOf(sha256))
         })
     )
 
@@ -155,7 +156,7 @@ export const make = Effect.fnUntraced(function* (cache: Cache, options: FetchOpt
     })
     yield* progress.tell(() => ({ _tag: "Committing", image }))
     yield* Effect.withSpan(cache.commit(image, fetched), "ImageManager.commit", { attributes: { image } })
-    for (const { file, sha256 } of fetched) whereabouts.set(contentKey(sha256), file.path)
+    for (const { file, sha256 } of fetched) whereabouts.set(keyOf(sha256), file.path)
   }, Effect.scoped)
 
   const remove = Effect.fnUntraced(function* (image: string, source: ImageSource) {

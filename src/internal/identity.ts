@@ -2,12 +2,17 @@ import type { FileSystem } from "@effect/platform/FileSystem"
 import * as Record from "effect/Record"
 import * as Redacted from "effect/Redacted"
 import type { ImageSource } from "../ImageSource.js"
+import type { Sha256 } from "../Sha256.js"
 
 /** Names a cache, process-wide. */
 export const cacheKey = (disk: string, root: string): string => JSON.stringify([disk, root])
 
 /** Names an image in a cache, process-wide. */
 export const imageKey = (disk: string, root: string, image: string): string => JSON.stringify([disk, root, image])
+
+/** Names what a file in a cache holds, process-wide. */
+export const contentKey = (disk: string, root: string, sha256: Sha256): string =>
+  JSON.stringify([disk, root, "sha256", sha256])
 
 /**
  * Callers of one fingerprint want the same bytes in the same files, by the same requests and within the same limits, and may

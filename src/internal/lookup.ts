@@ -26,9 +26,8 @@ export const find = (registry: Registry["Type"], name: string): Effect.Effect<Op
     Effect.transposeMapOption((source) =>
       Effect.mapError(
         checkSource(source, [name]),
-        ([problem = { path: name, message: "is not an image" }, ...more]) => {
-          return new ValueError({ field: "registry", problems: [problem, ...more] })
-        }
+        ([problem = { path: name, message: "is not an image" }, ...more]) =>
+          new ValueError({ field: "registry", problems: [problem, ...more] })
       )
     )
   )

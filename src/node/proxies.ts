@@ -39,13 +39,10 @@ const parse = (text: string): Proxy => {
   const { host, password, protocol, username } = new URL(text.includes("://") ? text : `http://${text}`)
   if (!/^(https?|socks5?):$/.test(protocol) || host === "") throw new Error("not a proxy")
   const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  const isSocks = protocol.startsWith("socks")
   // undici reads them from the URL for SOCKS alone: for http only when both are there.
-  if (protocol.startsWith("socks")) {
-    const userInfo = username === "" ? "" : `${username}:${password}@`
-    return { url: `${protocol}//${userInfo}${host}`, isSocks: true }
-  }
-  const url = `${protocol}//${host}`
-  return credentials === ":"
-    ? { url, isSocks: false }
-    : { url, token: `Basic ${Buffer.from(credentials).toString("base64")}`, isSocks: false }
+  const userInfo = isSocks && username !== "" ? `${username}:${password}@` : ""
+  const url = `${protocol}//${userInfo}${host}`
+  if (isSocks || credentials === ":") return { url, isSocks }
+  return { url, isSocks, token: `Basic ${Buffer.from(credentials).toString("base64")}` }
 }

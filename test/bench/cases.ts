@@ -2,7 +2,7 @@
 import { rm, utimes, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import type { Bench, Outcome, Settings } from "./case.js"
-import { compare, memory, of, panel, type Samples, wall, whole } from "./comparison.js"
+import { compare, memory, of, panel, type Samples, wall, whole, workAlone } from "./comparison.js"
 import { growth } from "./growth.js"
 import { alternate, medianOf, node, type Side, shell } from "./measure.js"
 import { type Answer, median } from "./processes/protocol.js"
@@ -67,9 +67,7 @@ const stat = async ({ place, settings: { pairs, quick }, sides, small }: Bench):
       ],
       Math.min(pairs, 5)
     )
-    // Of one call of many: the whole process tells nothing.
-    const { wholeRatio: _, ...row } = compare(`instant hit (stat), ${mebibytes} MiB`, samples, peer, 4)
-    rows.push(row)
+    rows.push(workAlone(compare(`instant hit (stat), ${mebibytes} MiB`, samples, peer, 4)))
     await rm(stated.rootfs.path)
   }
   return { rows }
@@ -195,8 +193,8 @@ const startUp = async ({ settings: { pairs }, sides, small }: Bench): Promise<Ou
 const commandLine = async ({ settings: { library, pairs } }: Bench): Promise<Outcome> => {
   const list: Side = { name: "ours", run: () => node([join(library, "dist", "cli.js"), "list"]) }
   const runs = await alternate([list, emptyNode], pairs)
-  const { wholeRatio: _, ...row } = compare("whole process: smolvm-images list", runs, emptyNode.name, 3)
-  return { rows: [row] }
+  // All of it is the whole process.
+  return { rows: [workAlone(compare("whole process: smolvm-images list", runs, emptyNode.name, 3))] }
 }
 
 /** In the order of the table. */

@@ -29,6 +29,9 @@ export const compare = (what: string, samples: Samples, peer: string, bar?: numb
   })
 }
 
+/** Without the ratio of the whole processes, where it tells nothing more. */
+export const workAlone = ({ wholeRatio: _, ...row }: Row): Row => row
+
 export const panel = (title: string, samples: Samples): Panel => ({
   title,
   bars: [...samples].map(([name, of]) => ({

@@ -1,7 +1,7 @@
 // Whether anything grows with the size of the image, beside a peer.
 import { rm } from "node:fs/promises"
 import type { Bench, Outcome } from "./case.js"
-import { compare, memory, of } from "./comparison.js"
+import { compare, memory, of, workAlone } from "./comparison.js"
 import { alternate, medianOf } from "./measure.js"
 import { judge, type Row } from "./report.js"
 import * as Sides from "./sides.js"
@@ -12,7 +12,7 @@ import * as Sides from "./sides.js"
  */
 export const growth = async ({ place, progress, settings: { pairs }, sides, small }: Bench): Promise<Outcome> => {
   const before: Sides.Image = { ...small, rootfs: await place.generate("before", 64) }
-  const later = { mode: "later", before: Sides.files(before) } as const
+  const afterwards = { mode: "later", before: Sides.files(before) } as const
   const rows: Array<Row> = []
   const points: Array<{ readonly first: Row; readonly later: Row; readonly held: Row }> = []
   const sizes = [64, 256, 1024, 4096]
@@ -23,14 +23,14 @@ export const growth = async ({ place, progress, settings: { pairs }, sides, smal
     const rounds = Math.min(pairs, 5)
     const curl = sides.curl(image)
     const colds = await alternate([sides.coldOurs(image), curl, sides.coldBare(image)], rounds)
-    const laters = await alternate([sides.coldOurs(image, later), curl, sides.coldBare(image, later)], rounds)
+    const laters = await alternate([sides.coldOurs(image, afterwards), curl, sides.coldBare(image, afterwards)], rounds)
     await sides.empty()
     await sides.ours(image)
     const hits = await alternate([{ name: "ours", run: () => sides.ours(image) }, sides.openssl(image)], rounds)
-    const { wholeRatio: _, ...laterRow } = compare(`${size}: cold, a later image`, laters, curl.name)
+    const later = (peer: string) => workAlone(compare(`${size}: cold, a later image`, laters, peer))
     const point = {
       first: compare(`${size}: cold, first image of a process`, colds, curl.name),
-      later: laterRow,
+      later: later(curl.name),
       held: judge({
         what: `${size}: peak RSS`,
         peer: "bare pipeline",
@@ -40,12 +40,11 @@ export const growth = async ({ place, progress, settings: { pairs }, sides, smal
       })
     }
     points.push(point)
-    const { wholeRatio: __, ...laterBare } = compare(`${size}: cold, a later image`, laters, "bare pipeline")
     rows.push(
       point.first,
       compare(point.first.what, colds, "bare pipeline"),
       point.later,
-      laterBare,
+      later("bare pipeline"),
       compare(`${size}: hit`, hits, "openssl dgst"),
       point.held
     )

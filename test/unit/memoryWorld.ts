@@ -58,3 +58,9 @@ export const assertMessage = (result: Either.Either<unknown, Error>, pattern: Re
 
 export const kernelPath = "/cache/image/vmlinux.bin"
 export const rootfsPath = "/cache/image/rootfs.ext4"
+
+/** One pinned image and its server. */
+export const onePinned = {
+  registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
+  routes: serve({ kernel: "kernel", rootfs: "rootfs" })
+}

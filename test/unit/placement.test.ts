@@ -18,6 +18,7 @@ import {
   ensure,
   kernelPath,
   layerOf,
+  onePinned,
   pinned,
   rootfsPath,
   serve,
@@ -294,8 +295,7 @@ it.effect("removeImage follows no link out of the cache", () =>
     const fs = yield* MemoryFileSystem.make
     const world = {
       fs,
-      registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
-      routes: serve({ kernel: "kernel", rootfs: "rootfs" })
+      ...onePinned
     }
     yield* fs.makeDirectory("/outside/image", { recursive: true })
     yield* fs.writeFileString("/outside/image/rootfs.ext4.json", "somebody's")
@@ -520,8 +520,7 @@ describe("verifyImage", () => {
       let hashed = 0
       const world = {
         fs,
-        registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
-        routes: serve({ kernel: "kernel", rootfs: "rootfs" }),
+        ...onePinned,
         options: { verification: "stat" } as const,
         host: { stamp: () => Effect.succeedSome({ size: "6", mtime: "1", ctime: "1", ino: "1", dev: "1" }) },
         hashing: Effect.sync(() => {

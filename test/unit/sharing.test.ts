@@ -10,7 +10,7 @@ import * as Schedule from "effect/Schedule"
 import * as TestClock from "effect/TestClock"
 import { ImageManager } from "../../src/index.js"
 import { MemoryFileSystem, StubHttpClient } from "../../src/testing/index.js"
-import { assertMessage, ensure, kernelPath, layerOf, pinned, rootfsPath, serve } from "./memoryWorld.js"
+import { assertMessage, ensure, kernelPath, layerOf, onePinned, pinned, rootfsPath, serve } from "./memoryWorld.js"
 
 describe("a download", () => {
   it.live("with other credentials is another one: their refusal is not ours", () =>
@@ -65,8 +65,7 @@ describe("a download", () => {
       const fs = yield* MemoryFileSystem.make
       const world = {
         fs,
-        registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
-        routes: serve({ kernel: "kernel", rootfs: "rootfs" })
+        ...onePinned
       }
       // So that it takes a while.
       yield* fs.makeDirectory("/cache/.smolvm-images/locks", { recursive: true })
@@ -173,8 +172,7 @@ it.live('verification "always" is not answered by the "stat" of another manager'
     const open = Effect.unsafeMakeLatch(true)
     const world = {
       fs,
-      registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
-      routes: serve({ kernel: "kernel", rootfs: "rootfs" }),
+      ...onePinned,
       // Blind to every change.
       host: { stamp: () => Effect.succeedSome({ size: "6", mtime: "1", ctime: "1", ino: "1", dev: "1" }) },
       hashing: open.await

@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as TestClock from "effect/TestClock"
 import { MemoryFileSystem } from "../../src/testing/index.js"
-import { ensure, pinned, serve } from "./memoryWorld.js"
+import { ensure, onePinned } from "./memoryWorld.js"
 
 /** A cached image whose files have all the same stamp, at a time when `now` is the one of the disk's clock, in nanoseconds. */
 const setUp = Effect.gen(function* () {
@@ -14,8 +14,7 @@ const setUp = Effect.gen(function* () {
   let hashing = () => {}
   const world = {
     fs,
-    registry: { image: { kernel: pinned("kernel", "kernel"), rootfs: pinned("rootfs", "rootfs") } },
-    routes: serve({ kernel: "kernel", rootfs: "rootfs" }),
+    ...onePinned,
     options: { verification: "stat" } as const,
     host: { stamp: () => Effect.sync(() => ({ ...seen.stamp })).pipe(Effect.asSome) },
     hashing: Effect.sync(() => {

@@ -4,7 +4,6 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Order from "effect/Order"
 import type { ImageError, ValueError } from "../../ImageError.js"
 import type { ImageSource, Role } from "../../ImageSource.js"
 import * as Lookup from "../../internal/lookup.js"
@@ -28,7 +27,7 @@ const entryOf = (name: string, source: ImageSource): Held.Entry => ({
 export const list = (cacheDir: string): Command<never> =>
   Effect.gen(function* () {
     const registry = yield* Registry.Registry
-    const names = Arr.sort(yield* registry.list, Order.string)
+    const names = yield* Lookup.listNames(registry)
     const sources = yield* Effect.forEach(names, (name) =>
       Effect.map(registry.get(name), (source) => Option.map(source, (found) => entryOf(name, found)))
     )
@@ -110,7 +109,7 @@ export const path = (cacheDir: string, name: string, asset: Role): Command<Image
 export const registryCheck = (file: string): Effect.Effect<Result.Result, ImageError | ValueError> =>
   Effect.gen(function* () {
     const registry = yield* Registry.Registry
-    const names = Arr.sort(yield* registry.list, Order.string)
+    const names = yield* Lookup.listNames(registry)
     const unpinned = yield* Effect.forEach(names, (image) =>
       Effect.map(registry.get(image), (source) =>
         Option.match(source, {
